@@ -1,0 +1,157 @@
+//! The place where the standard library's atomics are named: a slice of them as a [`Memory`].
+//!
+//! [`Memory`]: crate::Memory
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::memory::{Fence, Load, Offset, Rmw, Store};
+
+/// One shared 64-bit cell.
+pub(crate) type Word = AtomicU64;
+
+impl Load {
+    #[inline(always)]
+    const fn order(self) -> Ordering {
+        match self {
+            Self::Relaxed => Ordering::Relaxed,
+            Self::Acquire => Ordering::Acquire,
+        }
+    }
+}
+
+impl Store {
+    #[inline(always)]
+    const fn order(self) -> Ordering {
+        match self {
+            Self::Relaxed => Ordering::Relaxed,
+            Self::Release => Ordering::Release,
+        }
+    }
+}
+
+impl Rmw {
+    #[inline(always)]
+    const fn order(self) -> Ordering {
+        match self {
+            Self::Relaxed => Ordering::Relaxed,
+            Self::Acquire => Ordering::Acquire,
+            Self::Release => Ordering::Release,
+            Self::AcqRel => Ordering::AcqRel,
+        }
+    }
+}
+
+/// The word at an offset; an offset outside the memory is a defect of the caller.
+#[inline(always)]
+#[track_caller]
+#[expect(clippy::cast_possible_truncation, reason = "segments exist on 64-bit machines alone")]
+fn word(words: &[Word], at: Offset) -> &Word {
+    &words[at.word() as usize]
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn load(words: &[Word], at: Offset, order: Load) -> u64 {
+    word(words, at).load(order.order())
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn store(words: &[Word], at: Offset, value: u64, order: Store) {
+    word(words, at).store(value, order.order());
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn compare_exchange(
+    words: &[Word],
+    at: Offset,
+    current: u64,
+    new: u64,
+    success: Rmw,
+    failure: Load,
+) -> Result<u64, u64> {
+    word(words, at).compare_exchange(current, new, success.order(), failure.order())
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn fetch_add(words: &[Word], at: Offset, value: u64, order: Rmw) -> u64 {
+    word(words, at).fetch_add(value, order.order())
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn fetch_and(words: &[Word], at: Offset, value: u64, order: Rmw) -> u64 {
+    word(words, at).fetch_and(value, order.order())
+}
+
+#[inline(always)]
+#[track_caller]
+pub(crate) fn fetch_or(words: &[Word], at: Offset, value: u64, order: Rmw) -> u64 {
+    word(words, at).fetch_or(value, order.order())
+}
+
+#[inline(always)]
+pub(crate) fn fence_all(order: Fence) {
+    fence(match order {
+        Fence::Acquire => Ordering::Acquire,
+        Fence::Release => Ordering::Release,
+        Fence::AcqRel => Ordering::AcqRel,
+        Fence::SeqCst => Ordering::SeqCst,
+    });
+}
+
+/// The single-word methods of [`Memory`](crate::Memory) for a type that derefs to `[Word]` through
+/// a method `words`.
+macro_rules! word_methods {
+    () => {
+        #[inline(always)]
+        fn word_count(&self) -> u64 {
+            self.words().len() as u64
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn load(&self, at: Offset, order: Load) -> u64 {
+            crate::words::load(self.words(), at, order)
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn store(&self, at: Offset, value: u64, order: Store) {
+            crate::words::store(self.words(), at, value, order);
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn compare_exchange(
+            &self,
+            at: Offset,
+            current: u64,
+            new: u64,
+            success: Rmw,
+            failure: Load,
+        ) -> Result<u64, u64> {
+            crate::words::compare_exchange(self.words(), at, current, new, success, failure)
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+            crate::words::fetch_add(self.words(), at, value, order)
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+            crate::words::fetch_and(self.words(), at, value, order)
+        }
+        #[inline(always)]
+        #[track_caller]
+        fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+            crate::words::fetch_or(self.words(), at, value, order)
+        }
+        #[inline(always)]
+        fn fence(&self, order: Fence) {
+            crate::words::fence_all(order);
+        }
+    };
+}
+
+pub(crate) use word_methods;
