@@ -1,5 +1,7 @@
 //! Segments, blocks and participants in inter-process shared memory.
 
+#![deny(unsafe_code)]
+
 mod arena;
 mod audit;
 mod block;
@@ -12,6 +14,8 @@ mod heap;
 mod layout;
 mod lease;
 mod liveness;
+#[allow(unsafe_code, reason = "the one place where memory is mapped")]
+mod mapped;
 mod memory;
 mod participant;
 mod recover;
@@ -29,6 +33,9 @@ pub use heap::HeapMemory;
 pub use layout::{CONTROL_WORDS, Geometry, HEADER_WORDS, LINE_WORDS, Layout, RECORD_WORDS};
 pub use lease::{Intended, Lease, LeaseError, NoBlock};
 pub use liveness::{Liveness, OneProcess, RecordIndex, Verdict};
+pub use mapped::{
+    Access, AttachOptions, CreateOptions, Grant, MappedMemory, MappingOptions, MappingReport, Owner,
+};
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
 pub use recover::Recovered;
