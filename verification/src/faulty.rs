@@ -1,4 +1,4 @@
-//! A memory that breaks `cas_bucket`'s protocol in one named way, for whoever checks the checks.
+//! A memory that breaks a table's protocol in one named way, for whoever checks the checks.
 //!
 //! The table's source is not touched: what each fault does wrong is done to its accesses.
 
@@ -22,6 +22,8 @@ pub enum Fault {
     SlotEmptiedBlindly,
     /// A remover wipes the entry before the header says that it is gone.
     WipeBeforeUnlink,
+    /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
+    Impatient,
 }
 
 /// Where a tiny table has its buckets.
@@ -47,6 +49,15 @@ pub struct Faulty<M> {
 const LIVE: u64 = (1 << 15) - 1;
 const VERSION: u64 = 1 << 18;
 const EMPTY: u64 = 1 << 32;
+
+impl Buckets {
+    /// For a table without such buckets.
+    pub const NONE: Self = Self {
+        index: Offset::new(0),
+        buckets: 0,
+        slots: 0,
+    };
+}
 
 impl<M: Memory> Faulty<M> {
     /// Wraps the memory of one participant.
@@ -179,7 +190,9 @@ impl<M: Memory> Memory for Faulty<M> {
 
     #[track_caller]
     fn spin(&self, backoff: &Backoff) {
-        self.memory.spin(backoff);
+        if self.fault != Fault::Impatient {
+            self.memory.spin(backoff);
+        }
     }
 }
 

@@ -51,12 +51,7 @@ impl<X: Execution> Stage<X> {
         let words = CasBucket::<Shared<X>>::word_count(&options).expect("tiny shape");
         let world = World::new(execution, words);
         let place = world.place(0);
-        let nowhere = Buckets {
-            index: shm_arena::Offset::new(0),
-            buckets: 0,
-            slots: 0,
-        };
-        let memory = Faulty::new(place.memory.clone(), Fault::None, nowhere);
+        let memory = Faulty::new(place.memory.clone(), Fault::None, Buckets::NONE);
         let table = CasBucket::create(memory, &options, &place.environment).expect("zeroed memory");
         let index = Layout::new(table.arena().geometry()).expect("made").index();
         let buckets = Buckets {
