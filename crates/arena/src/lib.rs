@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod boot;
 mod clock;
 mod environment;
 mod error;
@@ -12,12 +13,14 @@ mod mapped;
 mod memory;
 mod words;
 
-pub use clock::{Clock, SystemClock};
+pub use boot::boot_id;
+pub use clock::{BootClock, Clock, SystemClock};
 pub use environment::Environment;
 pub use error::SegmentError;
 pub use heap::HeapMemory;
 pub use liveness::{Liveness, OneProcess, RecordIndex, Verdict};
 pub use mapped::{
-    Access, AttachOptions, CreateOptions, Grant, MappedMemory, MappingOptions, MappingReport, Owner,
+    Access, AttachOptions, CreateOptions, Grant, MappedLiveness, MappedMemory, MappingOptions,
+    MappingReport, Owner,
 };
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
