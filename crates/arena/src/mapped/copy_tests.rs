@@ -111,7 +111,7 @@ fn every_compare_finds_every_single_difference() {
     for length in 0..=255_usize {
         let at = Offset::new(8 + length as u64 % 8);
         let key: Vec<u8> = (0..length)
-            .map(|index| ((index * 7 + length) % 256) as u8)
+            .map(|index| (index * 7 + length).to_le_bytes()[0])
             .collect();
         let words = length.div_ceil(8) as u64;
         for memory in &mapped {
