@@ -13,7 +13,7 @@ mod log;
 mod real_time;
 pub mod synthetic;
 
-use std::collections::{HashMap, HashSet};
+use rapidhash::{RapidHashMap as HashMap, RapidHashSet as HashSet};
 
 use crate::spec::{Answer, Operation, Value, Verb};
 
@@ -157,8 +157,8 @@ impl std::fmt::Display for Record {
 pub fn check_form(records: &[Record]) -> Result<(), Violation> {
     let malformed =
         |problem, record: &Record| Violation::Malformed { problem, record: record.to_string() };
-    let mut offered = HashSet::with_capacity(records.len());
-    let mut by_participant: HashMap<u32, Vec<&Record>> = HashMap::new();
+    let mut offered = HashSet::default();
+    let mut by_participant: HashMap<u32, Vec<&Record>> = HashMap::default();
     for record in records {
         let end = record.end();
         if end < record.invoked {
@@ -204,7 +204,7 @@ pub fn check_values(records: &[Record]) -> Result<(), Violation> {
         .filter(|record| record.operation.verb.writes())
         .map(|record| (record.key, record.operation.value))
         .collect();
-    let mut taken = HashMap::new();
+    let mut taken = HashMap::default();
     for record in records {
         let Some(Answer::Found(value)) = record.answer() else { continue };
         let (key, participant) = (record.key, record.participant);

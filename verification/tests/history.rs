@@ -303,7 +303,7 @@ fn more_overlapping_operations_than_the_checker_holds_are_undecided_and_not_acce
         invoked: u64::from(participant),
         outcome: Outcome::Pending,
     };
-    let records: Vec<_> = (0..129).map(pending).collect();
+    let records: Vec<_> = (0..65).map(pending).collect();
     assert!(matches!(check_real_time(&records), Err(Violation::Undecided { .. })));
     assert!(check_real_time(&records[1..]).is_ok());
 }
@@ -316,16 +316,29 @@ fn a_million_operations_are_checked_within_a_second() {
         let shape =
             Shape { operations: 1_000_000, participants, keys, kill_chance, seed: 11 };
         let records = linearizable(shape);
-        let start = Instant::now();
+        let start = cpu_time();
         let checked = check_real_time(&records).expect("right by construction");
-        let elapsed = start.elapsed();
+        let elapsed = cpu_time() - start;
         println!(
-            "{participants} participants, {keys} keys, kill chance {kill_chance}: {:.2} s, {:.1} \
-             million operations a second, at most {} configurations",
+            "{participants} participants, {keys} keys, kill chance {kill_chance}: {:.2} s of CPU time, \
+             {:.1} million operations a second, at most {} configurations",
             elapsed.as_secs_f64(),
             checked.operations as f64 / elapsed.as_secs_f64() / 1e6,
             checked.configurations_max,
         );
-        assert!(elapsed < Duration::from_secs(10), "ten times slower than promised: {elapsed:?}");
+        assert!(elapsed < Duration::from_secs(4), "far slower than a second: {elapsed:?}");
     }
+}
+
+/// Time that this thread has run, which other work on the machine changes little.
+fn cpu_time() -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = statistics.split(' ').next().and_then(|field| field.parse().ok());
+    nanoseconds.map_or_else(|| started().elapsed(), Duration::from_nanos)
+}
+
+/// An instant to measure from where the system does not say how long a thread has run.
+fn started() -> Instant {
+    static STARTED: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *STARTED.get_or_init(Instant::now)
 }

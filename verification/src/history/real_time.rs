@@ -26,7 +26,7 @@ use super::{Checked, Outcome, Record, Violation, check_form};
 use crate::spec::{Answer, Operation, Value};
 
 /// Most operations that may be open on one key at once.
-pub const OPEN_MAX: usize = 128;
+pub const OPEN_MAX: usize = 64;
 
 /// Most configurations that are kept or visited at one event.
 const CONFIGURATIONS_MAX: usize = 1 << 20;
@@ -92,7 +92,7 @@ impl Event {
 }
 
 /// A set of open operations, by slot.
-type Slots = u128;
+type Slots = u64;
 
 /// One way in which everything seen so far can have happened, or several that differ only in which
 /// of the free operations have taken effect.
@@ -198,7 +198,7 @@ impl<'a> Search<'a> {
         let Record { operation, .. } = self.records[record];
         let answer = self.records[record].answer();
         let slot = self.vacant.trailing_zeros() as usize;
-        if slot >= OPEN_MAX {
+        if slot == OPEN_MAX {
             let problem = format!("more than {OPEN_MAX} operations overlap");
             return Err(Violation::Undecided { key: self.key, problem });
         }
@@ -231,7 +231,12 @@ impl<'a> Search<'a> {
         let bit = 1 << slot;
         let killed = self.open[slot].answer.is_none();
         self.next.clear();
-        self.visited.clear();
+        // Clearing a set costs as much as it once held.
+        if self.visited.capacity() > 256 {
+            self.visited = RapidHashSet::default();
+        } else {
+            self.visited.clear();
+        }
         for index in 0..self.configurations.len() {
             let configuration = self.configurations[index];
             if (configuration.done | configuration.free) & bit != 0 || killed {
