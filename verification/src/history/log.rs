@@ -50,7 +50,13 @@ impl Log {
         let mut recorded = self.lock();
         let invoked = recorded.tick();
         let outcome = Outcome::Pending;
-        recorded.records.push(Record { participant, key, operation, invoked, outcome });
+        recorded.records.push(Record {
+            participant,
+            key,
+            operation,
+            invoked,
+            outcome,
+        });
         Ticket(recorded.records.len() - 1)
     }
 

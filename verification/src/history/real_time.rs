@@ -5,8 +5,8 @@
 //! Walk through the calls and returns of a key in order of time and keep every *configuration* that
 //! explains what was seen so far: the state of the key, and which of the open operations have taken
 //! effect. An operation must take effect before it returns, so at a return every configuration is
-//! extended by open operations, in each order, until the returning one is among them (Wing and Gong,
-//! made lazy by Lowe). If none is left, nothing explains the return.
+//! extended by open operations, in each order, until the returning one is among them (Wing and
+//! Gong, made lazy by Lowe). If none is left, nothing explains the return.
 //!
 //! Three rules keep the set small.
 //!
@@ -17,8 +17,8 @@
 //!   replaces a present value may have done so just before without a trace. Such an operation is
 //!   marked *free*: it may count as having taken effect or not, and one configuration stands for
 //!   both.
-//! - *Closed at death.* A killed operation may take effect until its death is confirmed; then it has
-//!   or has not, and is forgotten.
+//! - *Closed at death.* A killed operation may take effect until its death is confirmed; then it
+//!   has or has not, and is forgotten.
 
 use rapidhash::RapidHashSet;
 
@@ -51,7 +51,10 @@ pub fn check_real_time(records: &[Record]) -> Result<Checked, Violation> {
         }
     }
     events.sort_unstable();
-    let mut checked = Checked { operations: records.len() as u64, ..Checked::default() };
+    let mut checked = Checked {
+        operations: records.len() as u64,
+        ..Checked::default()
+    };
     for of_key in events.chunk_by(|left, right| left.key() == right.key()) {
         let mut search = Search::new(records, of_key[0].key());
         for event in of_key {
@@ -170,7 +173,11 @@ impl<'a> Search<'a> {
             noops: 0,
             writes: 0,
             replaces: 0,
-            configurations: vec![Configuration { state: None, done: 0, free: 0 }],
+            configurations: vec![Configuration {
+                state: None,
+                done: 0,
+                free: 0,
+            }],
             next: Vec::new(),
             stack: Vec::new(),
             visited: RapidHashSet::default(),
@@ -200,9 +207,16 @@ impl<'a> Search<'a> {
         let slot = self.vacant.trailing_zeros() as usize;
         if slot == OPEN_MAX {
             let problem = format!("more than {OPEN_MAX} operations overlap");
-            return Err(Violation::Undecided { key: self.key, problem });
+            return Err(Violation::Undecided {
+                key: self.key,
+                problem,
+            });
         }
-        let open = Open { record, operation, answer };
+        let open = Open {
+            record,
+            operation,
+            answer,
+        };
         if slot == self.open.len() {
             self.open.push(open);
         } else {
@@ -257,7 +271,9 @@ impl<'a> Search<'a> {
         self.next.dedup();
         self.drop_covered();
         std::mem::swap(&mut self.configurations, &mut self.next);
-        self.configurations_max = self.configurations_max.max(self.configurations.len() as u64);
+        self.configurations_max = self
+            .configurations_max
+            .max(self.configurations.len() as u64);
         self.vacant |= bit;
         self.noops &= !bit;
         self.writes &= !bit;
@@ -271,7 +287,9 @@ impl<'a> Search<'a> {
         self.stack.push(from);
         while let Some(configuration) = self.stack.pop() {
             for slot in slots(self.writes & !configuration.done) {
-                let Some(state) = self.open[slot].step(configuration.state) else { continue };
+                let Some(state) = self.open[slot].step(configuration.state) else {
+                    continue;
+                };
                 let mut after = self.after(configuration, slot, state);
                 self.settle(&mut after);
                 if after.done & bit != 0 {
@@ -282,19 +300,17 @@ impl<'a> Search<'a> {
             }
             if self.visited.len() + self.next.len() > CONFIGURATIONS_MAX {
                 let problem = format!("more than {CONFIGURATIONS_MAX} configurations");
-                return Err(Violation::Undecided { key: self.key, problem });
+                return Err(Violation::Undecided {
+                    key: self.key,
+                    problem,
+                });
             }
         }
         Ok(())
     }
 
     /// The configuration once the operation in `slot` has taken effect.
-    fn after(
-        &self,
-        before: Configuration,
-        slot: usize,
-        state: Option<Value>,
-    ) -> Configuration {
+    fn after(&self, before: Configuration, slot: usize, state: Option<Value>) -> Configuration {
         let bit = 1 << slot;
         let done = before.done | bit;
         let mut free = before.free & !bit;
@@ -330,8 +346,11 @@ impl<'a> Search<'a> {
     }
 
     fn unexplained(&self, slot: usize) -> Violation {
-        let mut states: Vec<_> =
-            self.configurations.iter().map(|configuration| configuration.state).collect();
+        let mut states: Vec<_> = self
+            .configurations
+            .iter()
+            .map(|configuration| configuration.state)
+            .collect();
         states.dedup();
         let states: Vec<_> = states
             .iter()
@@ -349,7 +368,11 @@ impl<'a> Search<'a> {
             context: format!(
                 "possible states before: {}; overlapping operations: {}",
                 states.join(", "),
-                if overlapping.is_empty() { "none".to_owned() } else { overlapping.join("; ") },
+                if overlapping.is_empty() {
+                    "none".to_owned()
+                } else {
+                    overlapping.join("; ")
+                },
             ),
         }
     }

@@ -39,8 +39,9 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
     let mut random = SmallRng::seed_from_u64(shape.seed);
     let mut records: Vec<Record> = Vec::with_capacity(shape.operations);
     let mut states: Vec<Option<Value>> = vec![None; shape.keys as usize];
-    let mut people: Vec<(u32, Stage)> =
-        (0..shape.participants).map(|participant| (participant, Stage::Idle)).collect();
+    let mut people: Vec<(u32, Stage)> = (0..shape.participants)
+        .map(|participant| (participant, Stage::Idle))
+        .collect();
     let mut participants = shape.participants;
     let mut offered = 0;
     let mut instant = 0;
@@ -54,9 +55,14 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
             Stage::Idle if records.len() < shape.operations => {
                 offered += 1;
                 let value = Value::new(offered).expect("counted from one");
-                let operation = Operation { verb: choose_verb(&mut random), value };
+                let operation = Operation {
+                    verb: choose_verb(&mut random),
+                    value,
+                };
                 let key = random.random_range(0..shape.keys);
-                *stage = Stage::Called { record: records.len() };
+                *stage = Stage::Called {
+                    record: records.len(),
+                };
                 records.push(Record {
                     participant: *participant,
                     key,
@@ -75,7 +81,10 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
             }
             Stage::Done { record, .. } if dies => *stage = Stage::Dead { record },
             Stage::Done { record, answer } => {
-                records[record].outcome = Outcome::Returned { answer, at: instant };
+                records[record].outcome = Outcome::Returned {
+                    answer,
+                    at: instant,
+                };
                 *stage = Stage::Idle;
             }
             Stage::Dead { record } => {
@@ -121,19 +130,24 @@ pub enum Corruption {
 
 impl Corruption {
     /// Every corruption.
-    pub const ALL: [Self; 4] =
-        [Self::StaleRead, Self::LostUpdate, Self::DoubleTake, Self::ResurrectedValue];
+    pub const ALL: [Self; 4] = [
+        Self::StaleRead,
+        Self::LostUpdate,
+        Self::DoubleTake,
+        Self::ResurrectedValue,
+    ];
 
     /// Changes one answer of a history so that nothing explains it any more; `false` if the history
     /// has no place for this corruption.
     ///
-    /// A value is given to a call that begins after an operation has returned that ended the value's
-    /// life and that itself began after the value's writer had returned: whatever else overlaps,
-    /// these three are in order, and a value is written once.
+    /// The value given to a call is one whose life was ended by an operation that returned before
+    /// the call began, and that itself began after the value's writer had returned: whatever else
+    /// overlaps, these three are in order, and a value is written once.
     pub fn apply(self, records: &mut [Record], seed: u64) -> bool {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut victims: Vec<usize> =
-            (0..records.len()).filter(|index| self.can_be_victim(&records[*index])).collect();
+        let mut victims: Vec<usize> = (0..records.len())
+            .filter(|index| self.can_be_victim(&records[*index]))
+            .collect();
         while !victims.is_empty() {
             let victim = victims.swap_remove(random.random_range(0..victims.len()));
             if let Some(value) = self.value_for(records, &records[victim]) {
@@ -179,16 +193,13 @@ impl Corruption {
         }
         let ends_a_life = |record: &Record| match (self, record.answer()) {
             (Self::ResurrectedValue, Some(Answer::Removed)) => true,
-            (Self::ResurrectedValue, Some(Answer::Found(_))) => {
-                record.operation.verb == Verb::Take
-            }
+            (Self::ResurrectedValue, Some(Answer::Found(_))) => record.operation.verb == Verb::Take,
             (Self::StaleRead | Self::LostUpdate, Some(answer)) => answer == Answer::Replaced,
             _ => false,
         };
         let end = last_before(victim.invoked, &ends_a_life)?;
-        let written = |record: &Record| {
-            matches!(record.answer(), Some(Answer::Inserted | Answer::Replaced))
-        };
+        let written =
+            |record: &Record| matches!(record.answer(), Some(Answer::Inserted | Answer::Replaced));
         last_before(end.invoked, &written).map(|writer| writer.operation.value)
     }
 }
