@@ -65,6 +65,10 @@ impl SegmentError {
         found: impl std::fmt::Display,
         expected: impl std::fmt::Display,
     ) -> Self {
-        Self::Header { field, found: found.to_string(), expected: expected.to_string() }
+        Self::Header {
+            field,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 }
