@@ -33,12 +33,12 @@ pub struct Record {
     /// Instant at which it was called, on a clock that all participants share; below 2^63.
     pub invoked: u64,
     /// How it ended.
-    pub outcome: Outcome,
+    pub ending: Ending,
 }
 
 /// How an operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum Ending {
     /// It answered.
     Returned {
         /// The answer.
@@ -125,9 +125,9 @@ pub enum Violation {
 impl Record {
     /// The answer, if there is one.
     pub const fn answer(&self) -> Option<Answer> {
-        match self.outcome {
-            Outcome::Returned { answer, .. } => Some(answer),
-            Outcome::Killed { .. } | Outcome::Pending => None,
+        match self.ending {
+            Ending::Returned { answer, .. } => Some(answer),
+            Ending::Killed { .. } | Ending::Pending => None,
         }
     }
 
@@ -153,10 +153,10 @@ impl std::fmt::Display for Record {
             formatter,
             "participant {participant}, key {key}: {operation} "
         )?;
-        match self.outcome {
-            Outcome::Returned { answer, at } => write!(formatter, "{answer} [{invoked}, {at}]"),
-            Outcome::Killed { at } => write!(formatter, "killed [{invoked}, {at}]"),
-            Outcome::Pending => write!(formatter, "pending [{invoked}, …"),
+        match self.ending {
+            Ending::Returned { answer, at } => write!(formatter, "{answer} [{invoked}, {at}]"),
+            Ending::Killed { at } => write!(formatter, "killed [{invoked}, {at}]"),
+            Ending::Pending => write!(formatter, "pending [{invoked}, …"),
         }
     }
 }
@@ -213,9 +213,9 @@ pub fn check_form(records: &[Record]) -> Result<(), Violation> {
 impl Record {
     /// Last instant at which the operation can take effect.
     const fn end(&self) -> u64 {
-        match self.outcome {
-            Outcome::Returned { at, .. } | Outcome::Killed { at } => at,
-            Outcome::Pending => u64::MAX,
+        match self.ending {
+            Ending::Returned { at, .. } | Ending::Killed { at } => at,
+            Ending::Pending => u64::MAX,
         }
     }
 }

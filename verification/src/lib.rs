@@ -8,6 +8,7 @@
 pub mod engine;
 pub mod history;
 pub mod memory;
+pub mod scenario;
 pub mod spec;
 mod world;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use shm_verification::history::synthetic::{Corruption, Shape, linearizable};
 use shm_verification::history::{
-    Outcome, Record, Violation, check_form, check_happens_before, check_real_time, check_values,
+    Ending, Record, Violation, check_form, check_happens_before, check_real_time, check_values,
 };
 use shm_verification::spec::{Answer, Operation, Value, Verb};
 
@@ -22,7 +22,7 @@ fn explained_by_brute_force(
         .collect();
     if left
         .iter()
-        .all(|index| records[*index].outcome == Outcome::Pending)
+        .all(|index| records[*index].ending == Ending::Pending)
     {
         return true;
     }
@@ -86,10 +86,10 @@ fn assemble(calls: &[Call]) -> Vec<Record> {
         let invoked = free_at[person] + pause;
         let at = invoked + duration;
         free_at[person] = at + 1;
-        let outcome = match ending {
-            0 => Outcome::Pending,
-            1 => Outcome::Killed { at },
-            _ => Outcome::Returned {
+        let ending = match ending {
+            0 => Ending::Pending,
+            1 => Ending::Killed { at },
+            _ => Ending::Returned {
                 answer: *answer,
                 at,
             },
@@ -100,16 +100,16 @@ fn assemble(calls: &[Call]) -> Vec<Record> {
             key: 0,
             operation,
             invoked,
-            outcome,
+            ending,
         });
     }
     records
 }
 
 fn returned_before(records: &[Record], earlier: usize, later: usize) -> bool {
-    match records[earlier].outcome {
-        Outcome::Returned { at, .. } | Outcome::Killed { at } => at < records[later].invoked,
-        Outcome::Pending => false,
+    match records[earlier].ending {
+        Ending::Returned { at, .. } | Ending::Killed { at } => at < records[later].invoked,
+        Ending::Pending => false,
     }
 }
 
@@ -155,7 +155,7 @@ fn closure(records: &[Record], edges: &[bool]) -> Vec<Vec<bool>> {
     let mut before = vec![vec![false; count]; count];
     for (later, record) in records.iter().enumerate() {
         for earlier in 0..later {
-            let lasts = records[earlier].outcome == Outcome::Pending;
+            let lasts = records[earlier].ending == Ending::Pending;
             let same = records[earlier].participant == record.participant;
             before[earlier][later] = same || (edges[earlier * 7 + later] && !lasts);
         }
@@ -267,7 +267,7 @@ fn a_stale_read_without_synchronisation_is_right_under_happens_before() {
             value: value(number),
         },
         invoked,
-        outcome: Outcome::Returned {
+        ending: Ending::Returned {
             answer,
             at: invoked + 1,
         },
@@ -294,7 +294,7 @@ fn a_killed_operation_takes_effect_until_its_death_is_confirmed_and_not_later() 
             value: value(1),
         },
         invoked: 1,
-        outcome: Outcome::Killed { at: 5 },
+        ending: Ending::Killed { at: 5 },
     };
     let get = |invoked, answer| Record {
         participant: 1,
@@ -304,7 +304,7 @@ fn a_killed_operation_takes_effect_until_its_death_is_confirmed_and_not_later() 
             value: value(9),
         },
         invoked,
-        outcome: Outcome::Returned {
+        ending: Ending::Returned {
             answer,
             at: invoked + 1,
         },
@@ -319,7 +319,7 @@ fn a_killed_operation_takes_effect_until_its_death_is_confirmed_and_not_later() 
     ]));
     assert!(!explained(&[insert, get(6, Answer::Absent), get(8, found)]));
     let pending = Record {
-        outcome: Outcome::Pending,
+        ending: Ending::Pending,
         ..insert
     };
     assert!(explained(&[pending, get(6, Answer::Absent), get(8, found)]));
@@ -335,7 +335,7 @@ fn histories_that_are_none_are_named_malformed() {
             value: value(number),
         },
         invoked,
-        outcome: Outcome::Returned { answer, at },
+        ending: Ending::Returned { answer, at },
     };
     let overlapping = [
         call(0, Verb::Put, 1, Answer::Inserted, 1, 5),
@@ -369,7 +369,7 @@ fn values_that_nobody_stored_and_values_taken_twice_are_named() {
             value: value(number),
         },
         invoked,
-        outcome: Outcome::Returned {
+        ending: Ending::Returned {
             answer,
             at: invoked + 1,
         },
@@ -406,7 +406,7 @@ fn more_overlapping_operations_than_the_checker_holds_are_undecided_and_not_acce
             value: value(u64::from(participant) + 1),
         },
         invoked: u64::from(participant),
-        outcome: Outcome::Pending,
+        ending: Ending::Pending,
     };
     let records: Vec<_> = (0..65).map(pending).collect();
     assert!(matches!(

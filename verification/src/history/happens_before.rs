@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use rapidhash::RapidHashSet;
 
-use super::{Checked, Outcome, Record, Violation};
+use super::{Checked, Ending, Record, Violation};
 use crate::spec::Value;
 
 /// Most configurations that are visited for one key.
@@ -218,7 +218,7 @@ impl<'a> Search<'a> {
             .all(|(chain, taken)| {
                 chain[*taken as usize..]
                     .iter()
-                    .all(|index| matches!(self.records[*index].outcome, Outcome::Pending))
+                    .all(|index| matches!(self.records[*index].ending, Ending::Pending))
             })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Outcome, Record};
+use super::{Ending, Record};
 use crate::spec::{Answer, Operation};
 
 /// A history in the making, shared by the participants of one execution.
@@ -49,13 +49,13 @@ impl Log {
     pub fn call(&self, participant: u32, key: u32, operation: Operation) -> Ticket {
         let mut recorded = self.lock();
         let invoked = recorded.tick();
-        let outcome = Outcome::Pending;
+        let ending = Ending::Pending;
         recorded.records.push(Record {
             participant,
             key,
             operation,
             invoked,
-            outcome,
+            ending,
         });
         Ticket(recorded.records.len() - 1)
     }
@@ -64,7 +64,7 @@ impl Log {
     pub fn returned(&self, ticket: Ticket, answer: Answer) {
         let mut recorded = self.lock();
         let at = recorded.tick();
-        recorded.records[ticket.0].outcome = Outcome::Returned { answer, at };
+        recorded.records[ticket.0].ending = Ending::Returned { answer, at };
     }
 
     /// Records that the death of a participant is confirmed: its pending call can take effect no
@@ -73,8 +73,8 @@ impl Log {
         let mut recorded = self.lock();
         let at = recorded.tick();
         for record in &mut recorded.records {
-            if record.participant == participant && record.outcome == Outcome::Pending {
-                record.outcome = Outcome::Killed { at };
+            if record.participant == participant && record.ending == Ending::Pending {
+                record.ending = Ending::Killed { at };
             }
         }
     }

@@ -22,7 +22,7 @@
 
 use rapidhash::RapidHashSet;
 
-use super::{Checked, Outcome, Record, Violation, check_form};
+use super::{Checked, Ending, Record, Violation, check_form};
 use crate::spec::{Answer, Operation, Value};
 
 /// Most operations that may be open on one key at once.
@@ -43,11 +43,11 @@ pub fn check_real_time(records: &[Record]) -> Result<Checked, Violation> {
             continue;
         }
         events.push(Event::pack(record.key, record.invoked, false, index));
-        match record.outcome {
-            Outcome::Returned { at, .. } | Outcome::Killed { at } => {
+        match record.ending {
+            Ending::Returned { at, .. } | Ending::Killed { at } => {
                 events.push(Event::pack(record.key, at, true, index));
             }
-            Outcome::Pending => {}
+            Ending::Pending => {}
         }
     }
     events.sort_unstable();

@@ -5,7 +5,7 @@
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Outcome, Record};
+use super::{Ending, Record};
 use crate::spec::{Answer, Operation, Value, Verb};
 
 /// What is simulated.
@@ -68,7 +68,7 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
                     key,
                     operation,
                     invoked: instant,
-                    outcome: Outcome::Pending,
+                    ending: Ending::Pending,
                 });
             }
             Stage::Idle => busy = people.iter().filter(|(_, stage)| stage.is_busy()).count(),
@@ -81,14 +81,14 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
             }
             Stage::Done { record, .. } if dies => *stage = Stage::Dead { record },
             Stage::Done { record, answer } => {
-                records[record].outcome = Outcome::Returned {
+                records[record].ending = Ending::Returned {
                     answer,
                     at: instant,
                 };
                 *stage = Stage::Idle;
             }
             Stage::Dead { record } => {
-                records[record].outcome = Outcome::Killed { at: instant };
+                records[record].ending = Ending::Killed { at: instant };
                 *participant = participants;
                 participants += 1;
                 *stage = Stage::Idle;
@@ -151,7 +151,7 @@ impl Corruption {
         while !victims.is_empty() {
             let victim = victims.swap_remove(random.random_range(0..victims.len()));
             if let Some(value) = self.value_for(records, &records[victim]) {
-                let Outcome::Returned { answer, .. } = &mut records[victim].outcome else {
+                let Ending::Returned { answer, .. } = &mut records[victim].ending else {
                     continue;
                 };
                 *answer = Answer::Found(value);
@@ -206,9 +206,9 @@ impl Corruption {
 
 impl Record {
     fn last_instant(&self) -> u64 {
-        match self.outcome {
-            Outcome::Returned { at, .. } | Outcome::Killed { at } => at,
-            Outcome::Pending => self.invoked,
+        match self.ending {
+            Ending::Returned { at, .. } | Ending::Killed { at } => at,
+            Ending::Pending => self.invoked,
         }
     }
 }

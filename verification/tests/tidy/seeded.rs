@@ -144,7 +144,8 @@ fn other_tags_banners_and_unfinished_work_are_found() {
     }
     finds_nothing(&at(
         "// SAFETY: it is.\n// ORDERING(W1): it is.\n// CRASH(C1): it is.\n\
-         // INVARIANT(I1): it is.\n// CAS loop: it ends.\n/// NOTE: documentation\nconst A: &str = \"// TODO\";",
+         // INVARIANT(I1): it is.\n// CAS loop: it ends.\n\
+         /// NOTE: documentation\nconst A: &str = \"// TODO\";",
     ));
 }
 
