@@ -25,7 +25,7 @@ use std::str::FromStr;
 use crate::spec::Verb;
 
 pub use model::{Order, ScenarioModel};
-pub use subject::{Subject, options_for};
+pub use subject::{CasBucketSubject, ChainedSubject, Subject, options_for};
 
 /// A call in a program.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -96,12 +96,6 @@ impl Scenario {
             Step::Recover => 0,
         };
         self.steps().map(key).max().unwrap_or(0)
-    }
-
-    /// Most entries that can exist at once: one for each key, and one for each participant that is
-    /// replacing.
-    pub fn entries_max(&self) -> u64 {
-        u64::from(self.keys()) + self.programs.len() as u64
     }
 }
 
