@@ -10,8 +10,8 @@ pub mod memory;
 mod world;
 
 pub use engine::{
-    Budget, Coverage, Engine, Execution, Failure, FailureKind, LoomEngine, Model, Outcome,
-    Participant, Replay, Shuttle, ShuttleEngine,
+    Budget, Coverage, DepthFirstEngine, Engine, Execution, Failure, FailureKind, LoomEngine, Model,
+    Outcome, Participant, Replay, Scheduling, Shuttle, ShuttleEngine, ViewEngine,
 };
 pub use memory::{CrashMemory, Kill, Killed, Lost};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};
