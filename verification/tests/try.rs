@@ -1,22 +1,39 @@
 //! Try.
-use std::sync::Arc;
 use shm_verification::scenario::*;
 use shm_verification::*;
+use std::sync::Arc;
 
 fn go<S: Subject>() {
     for known in catalogue::KNOWN {
         let s = known.scenario();
-        let m = Arc::new(ScenarioModel::<S>::new(s.clone(), Order::RealTime));
-        let o = ShuttleEngine::RANDOM.run(&m, &Budget::executions(500));
-        println!("{} {} shuttle: {o}", S::NAME, s);
         let m = Arc::new(ScenarioModel::<S>::new(s.clone(), Order::HappensBefore));
-        for p in [1,2] {
-        let o = LoomEngine.run(&m, &Budget { time: std::time::Duration::from_secs(5), ..Budget::default().preemptions(p)});
-        println!("{} {} loom {p}: {o}", S::NAME, s);
+        let b = Budget {
+            time: std::time::Duration::from_secs(3),
+            ..Budget::default()
+        };
+        println!(
+            "{} {} {}: {}",
+            S::NAME,
+            s,
+            "view",
+            ViewEngine::default().run(&m, &b)
+        );
+        for p in [1, 2] {
+            println!(
+                "{} {} {}: {}",
+                S::NAME,
+                s,
+                "dfs",
+                DepthFirstEngine.run(&m, &b.clone().preemptions(p))
+            );
         }
     }
 }
 #[test]
-fn chained() { go::<ChainedSubject>(); }
+fn chained() {
+    go::<ChainedSubject>();
+}
 #[test]
-fn cas() { go::<CasBucketSubject>(); }
+fn cas() {
+    go::<CasBucketSubject>();
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shm_table::{Design, Entry, Error, Insert, Progress, Put, Remove, Replace, Table};
 
@@ -21,8 +21,9 @@ pub(super) const VALUE_BYTES: usize = 16;
 pub enum Order {
     /// Instants: for engines in which a store is visible at once.
     RealTime,
-    /// What participants do one after the other, what precedes their start and what follows their
-    /// end: for engines in which stores become visible late.
+    /// What each participant does one after the other, what precedes their start and follows their
+    /// end, and what an engine that keeps account of it knows to happen before: for engines in which
+    /// stores become visible late.
     HappensBefore,
 }
 
@@ -58,28 +59,66 @@ impl<S: Subject> ScenarioModel<S> {
         &self.scenario
     }
 
-    fn check(&self, records: &[Record], phases: &[Phase]) {
-        if let Err(violation) = check_values(records) {
-            panic!("{violation}\n{}", Transcript(records));
-        }
-        let result = match self.order {
-            Order::RealTime => check_real_time(records),
-            Order::HappensBefore => {
-                check_happens_before(records, |earlier, later| phases[earlier] < phases[later])
-            }
-        };
+    fn check(&self, journal: &Journal) {
+        let records = journal.log.records();
+        let marks = journal.marks();
+        let result = check_values(&records).and_then(|()| match self.order {
+            Order::RealTime => check_real_time(&records),
+            Order::HappensBefore => check_happens_before(&records, |earlier, later| {
+                marks[earlier].precedes(&marks[later], records[earlier].participant)
+            }),
+        });
         if let Err(violation) = result {
-            panic!("{violation}\n{}", Transcript(records));
+            panic!("{violation}\n{}", Transcript(&records));
         }
     }
 }
 
 /// When in an execution an operation is called: the phases are separated by starts and joins.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
     Setup,
     Together,
     End,
+}
+
+/// Where an operation stands among those that happen before others.
+#[derive(Clone, Debug)]
+struct Marks {
+    phase: Phase,
+    /// Marks of each participant that happen before the call, if the engine knows.
+    before_call: Option<Vec<u32>>,
+    /// Marks that its participant had made when it returned, that one included.
+    at_return: Option<u32>,
+}
+
+impl Marks {
+    /// Whether this operation, of this participant, happens before the other one.
+    fn precedes(&self, later: &Self, participant: u32) -> bool {
+        let seen = || {
+            let before = later.before_call.as_ref()?;
+            Some(*before.get(participant as usize)? >= self.at_return?)
+        };
+        self.phase < later.phase || seen() == Some(true)
+    }
+}
+
+/// The history of an execution, with what the engine knows of happens-before.
+#[derive(Debug, Default)]
+struct Journal {
+    log: Log,
+    marks: Mutex<Vec<Marks>>,
+}
+
+impl Journal {
+    /// The list is whole whenever the lock is free, whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, Vec<Marks>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn marks(&self) -> Vec<Marks> {
+        self.lock().clone()
+    }
 }
 
 impl<S: Subject> Model for ScenarioModel<S> {
@@ -91,16 +130,16 @@ impl<S: Subject> Model for ScenarioModel<S> {
         let home = world.place(0);
         let table = S::Table::create(home.memory.clone(), &options, &home.environment)
             .unwrap_or_else(|error| panic!("the table cannot be created: {error}"));
-        let log = Arc::new(Log::default());
-        let caller = |participant, first| Caller {
-            log: Arc::clone(&log),
+        let journal = Arc::new(Journal::default());
+        let caller = |participant, phase, numbered| Caller {
+            execution: execution.clone(),
+            journal: Arc::clone(&journal),
             participant,
-            first,
+            phase,
+            numbered,
         };
-        let mut numbered = 0;
-        caller(0, 0).run(&table, &self.scenario.setup);
-        numbered += self.scenario.setup.len();
-        let setup = log.records().len();
+        caller(0, Phase::Setup, 0).run(&table, &self.scenario.setup);
+        let mut numbered = self.scenario.setup.len();
         let mut participants = Vec::new();
         for (index, program) in (1..).zip(&self.scenario.programs) {
             let place = match self.scenario.kill {
@@ -122,7 +161,8 @@ impl<S: Subject> Model for ScenarioModel<S> {
             };
             let handle = S::Table::attach(place.memory.clone(), &place.environment)
                 .unwrap_or_else(|error| panic!("participant {index} cannot attach: {error}"));
-            let (caller, program) = (caller(index, numbered), program.clone());
+            let mut caller = caller(index, Phase::Together, numbered);
+            let program = program.clone();
             numbered += program.len();
             let run = move || {
                 caller.run(&handle, &program);
@@ -135,18 +175,11 @@ impl<S: Subject> Model for ScenarioModel<S> {
         for (index, participant) in participants {
             match participant.join() {
                 Ended::Finished(handle) => handles.push(handle),
-                Ended::Killed => log.died(index),
+                Ended::Killed => journal.log.died(index),
             }
         }
-        let together = log.records().len();
-        self.finish(&table, &caller(0, numbered));
-        let records = log.records();
-        let phase = |index| match index {
-            index if index < setup => Phase::Setup,
-            index if index < together => Phase::Together,
-            _ => Phase::End,
-        };
-        self.check(&records, &(0..records.len()).map(phase).collect::<Vec<_>>());
+        self.finish(&table, caller(0, Phase::End, numbered));
+        self.check(&journal);
         drop(handles);
     }
 
@@ -157,9 +190,9 @@ impl<S: Subject> Model for ScenarioModel<S> {
 
 impl<S: Subject> ScenarioModel<S> {
     /// What follows the participants: recovery, a look at every key, the audit.
-    fn finish(&self, table: &impl Table, caller: &Caller) {
+    fn finish<X: Execution>(&self, table: &impl Table, mut caller: Caller<X>) {
         if self.scenario.kill.is_some() {
-            caller.step(table, Step::Recover, 0);
+            caller.step(table, Step::Recover);
         }
         for key in 0..self.scenario.keys() {
             caller.step(
@@ -168,7 +201,6 @@ impl<S: Subject> ScenarioModel<S> {
                     verb: Verb::Get,
                     key,
                 },
-                usize::from(key),
             );
         }
         let audit = table.audit();
@@ -180,7 +212,7 @@ impl<S: Subject> ScenarioModel<S> {
                 "the audit of a quiescent table: {} blocks lost; {}\n{dump}\n{}",
                 audit.lost_blocks,
                 audit.findings.join("; "),
-                Transcript(&caller.log.records()),
+                Transcript(&caller.journal.log.records()),
             );
         }
     }
@@ -192,39 +224,55 @@ impl<S: Subject> fmt::Debug for ScenarioModel<S> {
     }
 }
 
-/// Calls the steps of one participant and logs them.
-struct Caller {
-    log: Arc<Log>,
+/// Calls the steps of one participant and writes them into the journal.
+struct Caller<X> {
+    execution: X,
+    journal: Arc<Journal>,
     participant: u32,
-    /// Steps of the scenario before the first one of this participant: numbers its values.
-    first: usize,
+    phase: Phase,
+    /// Steps of the scenario so far: numbers the values.
+    numbered: usize,
 }
 
-impl Caller {
-    fn run(&self, table: &impl Table, steps: &[Step]) {
-        for (index, step) in steps.iter().enumerate() {
-            self.step(table, *step, index);
+impl<X: Execution> Caller<X> {
+    fn run(&mut self, table: &impl Table, steps: &[Step]) {
+        for step in steps {
+            self.step(table, *step);
         }
     }
 
-    fn step(&self, table: &impl Table, step: Step, index: usize) {
+    fn step(&mut self, table: &impl Table, step: Step) {
+        self.numbered += 1;
         let Step::Call { verb, key } = step else {
             if let Err(error) = table.recover() {
                 self.allow(table, Verb::Put, error);
             }
             return;
         };
-        let number = (self.first + index) as u64 + 1;
-        let operation = Operation {
-            verb,
-            value: Value::new(number).expect("counted from one"),
-        };
-        let ticket = self.log.call(self.participant, u32::from(key), operation);
+        let value = Value::new(self.numbered as u64).expect("counted from one");
+        let operation = Operation { verb, value };
+        let ticket = self
+            .journal
+            .log
+            .call(self.participant, u32::from(key), operation);
+        self.journal.lock().push(Marks {
+            phase: self.phase,
+            before_call: self.execution.mark(),
+            at_return: None,
+        });
         let answer = call(table, operation, key).unwrap_or_else(|error| {
             self.allow(table, verb, error);
             Answer::Failed
         });
-        self.log.returned(ticket, answer);
+        self.journal.log.returned(ticket, answer);
+        // The mark of the return is not before itself.
+        let own = self.execution.mark().map(|marks| {
+            marks
+                .get(self.participant as usize)
+                .map_or(0, |before| *before)
+                + 1
+        });
+        self.journal.lock()[ticket.index()].at_return = own;
     }
 
     /// Fails the execution if an error is not among those that the design may give.
@@ -238,16 +286,13 @@ impl Caller {
         } else {
             capabilities.writes
         };
-        let allowed = match error {
-            Error::Busy { .. } => matches!(progress, Progress::BoundedWait { .. }),
-            Error::Contended { .. } => true,
-            _ => false,
-        };
+        let waits = matches!(progress, Progress::BoundedWait { .. });
+        let allowed = waits && matches!(error, Error::Busy { .. });
         if !allowed {
             panic!(
                 "participant {}: {verb} failed though it cannot: {error}\n{}",
                 self.participant,
-                Transcript(&self.log.records()),
+                Transcript(&self.journal.log.records()),
             );
         }
     }
