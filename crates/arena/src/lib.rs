@@ -27,7 +27,6 @@ pub use audit::BlockAudit;
 pub use block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
 pub use boot::boot_id;
 pub use clock::{BootClock, Clock, SystemClock};
-pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
 pub use error::SegmentError;
 pub use hash::{HashKind, KeyHasher, random_secret};
