@@ -17,6 +17,9 @@ pub struct Environment {
 impl Default for Environment {
     /// One process, wall clock: right for a memory on the heap.
     fn default() -> Self {
-        Self { liveness: Arc::new(OneProcess), clock: Arc::new(SystemClock) }
+        Self {
+            liveness: Arc::new(OneProcess),
+            clock: Arc::new(SystemClock),
+        }
     }
 }

@@ -242,10 +242,7 @@ pub trait Table: fmt::Debug + Send + Sync {
 
     /// Visits entries, each copied out first. An entry that is there throughout is visited once;
     /// one that comes or goes meanwhile may or may not be.
-    fn for_each(
-        &self,
-        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Error>;
+    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error>;
 
     /// Removes every entry that is there throughout; gives how many it removed. Not atomic.
     fn clear(&self) -> Result<u64, Error>;
