@@ -8,7 +8,8 @@ pub struct CacheOptions {
     /// Life of a session in milliseconds, from its `put`: 1 to [`TTL_MS_MAX`]. Default 300 s.
     pub ttl_ms: u64,
     /// Least time in milliseconds between two sweeps that this handle makes because the table is
-    /// full, or `None` to leave all sweeping to [`sweep`](crate::SessionCache::sweep). Default 10 s.
+    /// full, or `None` to leave all sweeping to [`sweep`](crate::SessionCache::sweep). Default
+    /// 10 s.
     pub sweep_interval_ms: Option<u64>,
 }
 

@@ -47,7 +47,7 @@ impl Site {
             ..CacheOptions::default()
         };
         let sessions = RustlsSessions::new(
-            world.table.clone(),
+            world.attach(),
             world.clock.clone(),
             &parts(application),
             options,

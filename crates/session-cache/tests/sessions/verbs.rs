@@ -61,8 +61,8 @@ fn another_domain_neither_gets_nor_takes_nor_overwrites_a_session() {
 }
 
 fn one_of_four_takers_wins(world: &World) -> Verdict {
+    let caches: Vec<_> = (0..4).map(|_| world.cache(b"host")).collect();
     for turn in 0..200_u32 {
-        let caches: Vec<_> = (0..4).map(|_| world.cache(b"host")).collect();
         let id = [&turn.to_le_bytes()[..], ID].concat();
         ensure!(caches[0].put(&id, b"session").is_stored(), "not stored");
         let taken = thread::scope(|scope| {

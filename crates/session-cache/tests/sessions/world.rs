@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use shm_arena::Clock;
+use shm_arena::{Clock, Environment, HeapMemory};
 use shm_session_cache::{CacheOptions, ClientAuth, Domain, DomainParts, SessionCache};
-use shm_table::Table;
+use shm_table::{AnyTable, Kind, Table, TableOptions};
 
 use crate::double::{Double, Fault};
 
@@ -36,26 +36,29 @@ impl Clock for HandClock {
     }
 }
 
-/// A table and a clock.
+/// A table, which each handle attaches to by itself if it can be attached to, and a clock.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) name: &'static str,
     pub(crate) table: Arc<dyn Table>,
     pub(crate) clock: Arc<HandClock>,
+    memory: Option<Arc<HeapMemory>>,
 }
 
 impl World {
-    pub(crate) fn new(name: &'static str, table: Arc<dyn Table>) -> Self {
+    /// A world with a double that holds this many entries.
+    pub(crate) fn double(entries_max: usize, fault: Fault) -> Self {
         Self {
-            name,
-            table,
+            name: "double",
+            table: Arc::new(Double::new(entries_max, fault)),
             clock: clock(false),
+            memory: None,
         }
     }
 
-    /// A world with a double of unlimited size that has this fault.
+    /// A world with a roomy double that has this fault.
     pub(crate) fn with(fault: Fault) -> Self {
-        Self::new("double", Arc::new(Double::new(usize::MAX, fault)))
+        Self::double(usize::MAX, fault)
     }
 
     /// A world in which time stands still.
@@ -66,25 +69,57 @@ impl World {
         }
     }
 
-    /// One world for each table there is, empty.
-    pub(crate) fn all() -> Vec<Self> {
-        vec![Self::with(Fault::None)]
+    /// One world for each table there is, each with room for about this many sessions.
+    pub(crate) fn all(entries: u32) -> Vec<Self> {
+        let options = TableOptions {
+            entries: u64::from(entries),
+            key_bytes: 48,
+            value_bytes: 100,
+            lines: 8,
+            ..TableOptions::default()
+        };
+        let mut worlds = vec![Self::double(entries as usize, Fault::None)];
+        worlds.extend(Kind::ALL.map(|kind| Self::real(kind, &options)));
+        worlds
+    }
+
+    /// A world with a real table, on the heap.
+    fn real(kind: Kind, options: &TableOptions) -> Self {
+        let words = AnyTable::<Arc<HeapMemory>>::word_count(kind, options);
+        let memory = Arc::new(HeapMemory::new(words.expect("a size that can be")));
+        let environment = Environment::default();
+        let table = AnyTable::create(kind, memory.clone(), options, &environment);
+        Self {
+            name: kind.name(),
+            table: Arc::new(table.expect("a table on the heap")),
+            clock: clock(false),
+            memory: Some(memory),
+        }
+    }
+
+    /// A handle on the table, as another process would have.
+    pub(crate) fn attach(&self) -> Arc<dyn Table> {
+        match &self.memory {
+            None => self.table.clone(),
+            Some(memory) => {
+                let table = AnyTable::attach(memory.clone(), &Environment::default());
+                Arc::new(table.expect("the segment was just made"))
+            }
+        }
     }
 
     /// A handle of the domain of this application.
     pub(crate) fn cache(&self, application: &[u8]) -> SessionCache {
-        self.cache_with(
-            application,
-            CacheOptions {
-                ttl_ms: TTL_MS,
-                ..CacheOptions::default()
-            },
-        )
+        let options = CacheOptions {
+            ttl_ms: TTL_MS,
+            ..CacheOptions::default()
+        };
+        self.cache_with(application, options)
     }
 
     pub(crate) fn cache_with(&self, application: &[u8], options: CacheOptions) -> SessionCache {
         let domain = Domain::new("test 1", &parts(application));
-        SessionCache::new(self.table.clone(), self.clock.clone(), domain, options)
+        SessionCache::new(self.attach(), self.clock.clone(), domain, options)
             .expect("the options are in range")
     }
 }
@@ -121,7 +156,13 @@ pub(crate) type Verdict = Result<(), String>;
 /// Runs a check over every table.
 #[track_caller]
 pub(crate) fn holds_on_every_table(check: impl Fn(&World) -> Verdict) {
-    for world in World::all() {
+    holds_on_every_table_of(1024, check);
+}
+
+/// Runs a check over every table, each with room for about this many sessions.
+#[track_caller]
+pub(crate) fn holds_on_every_table_of(entries: u32, check: impl Fn(&World) -> Verdict) {
+    for world in World::all(entries) {
         if let Err(finding) = check(&world) {
             panic!("{}: {finding}", world.name);
         }
