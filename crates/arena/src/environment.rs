@@ -12,6 +12,8 @@ pub struct Environment {
     pub liveness: Arc<dyn Liveness>,
     /// Tells the time, for bounded waits and creation times.
     pub clock: Arc<dyn Clock>,
+    /// The present boot of the machine: content from another boot is refused.
+    pub boot: [u64; 2],
 }
 
 impl Default for Environment {
@@ -20,6 +22,7 @@ impl Default for Environment {
         Self {
             liveness: Arc::new(OneProcess),
             clock: Arc::new(SystemClock),
+            boot: [0; 2],
         }
     }
 }
