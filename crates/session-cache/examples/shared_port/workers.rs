@@ -45,7 +45,7 @@ impl Workers {
                 address,
                 version,
                 identity: identity.clone(),
-                segment: segment.map(|segment| segment.path().to_owned()),
+                segment: segment.map(Segment::path),
             })?);
         }
         for worker in &mut workers {
