@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shm_arena::{
-    AttachOptions, BootClock, Clock, CreateOptions, Environment, MappedLiveness, MappedMemory,
+    AttachOptions, BootClock, CreateOptions, Environment, MappedLiveness, MappedMemory,
     SegmentError, boot_id,
 };
 use shm_table::{AnyTable, Kind, Table, TableOptions};
@@ -52,12 +52,11 @@ impl Segment {
     }
 }
 
-/// Joins the table in a file, and gives the clock that goes with it.
-pub(crate) fn attach(path: &Path) -> Result<(Arc<dyn Table>, Arc<dyn Clock>), Failure> {
+/// Joins the table in a file.
+pub(crate) fn attach(path: &Path) -> Result<Arc<dyn Table>, Failure> {
     let memory = Arc::new(MappedMemory::attach(path, &AttachOptions::default())?);
     let environment = environment(&memory)?;
-    let table = AnyTable::attach(memory, &environment)?;
-    Ok((Arc::new(table), environment.clock))
+    Ok(Arc::new(AnyTable::attach(memory, &environment)?))
 }
 
 fn environment(memory: &Arc<MappedMemory>) -> Result<Environment, SegmentError> {

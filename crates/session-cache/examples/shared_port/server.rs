@@ -9,6 +9,7 @@ use std::thread;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, ServerConnection, Stream};
 use serde::{Deserialize, Serialize};
+use shm_arena::BootClock;
 use shm_session_cache::{CacheOptions, ClientAuth, DomainParts, RustlsSessions};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -79,7 +80,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
 
 /// The shared cache: whoever has this certificate may resume.
 fn sessions(path: &std::path::Path, identity: &Identity) -> Result<RustlsSessions, Failure> {
-    let (table, clock) = segment::attach(path)?;
+    let (table, clock) = (segment::attach(path)?, Arc::new(BootClock));
     let may_resume = DomainParts {
         protocol: "tls",
         certificates: &[&identity.certificate()],
