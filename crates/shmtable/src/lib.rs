@@ -18,9 +18,11 @@ pub use shm_table as table;
 
 /// What most programs need, to be imported as a whole.
 pub mod prelude {
-    pub use shm_arena::{Clock, SegmentError, SystemClock};
+    pub use shm_arena::{AttachOptions, BootClock, Clock, CreateOptions, SegmentError};
     #[cfg(feature = "rustls-0_23")]
     pub use shm_session_cache::RustlsSessions;
     pub use shm_session_cache::{CacheOptions, ClientAuth, Domain, DomainParts, SessionCache};
-    pub use shm_table::{Entry, Insert, Kind, Put, Remove, Replace, Table, TableOptions};
+    pub use shm_table::{
+        Entry, Insert, Kind, Put, Remove, Replace, SharedTable, Table, TableOptions,
+    };
 }
