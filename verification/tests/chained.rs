@@ -154,15 +154,19 @@ impl Model for Death {
         let victims = join_at(&place, Fault::None, &place.environment);
         let verb = self.verb;
         let act = move || match verb {
-            Verb::Insert => drop(insert(&victims, 2, 20)),
+            Verb::Insert => {
+                let _ = insert(&victims, 2, 20);
+            }
             Verb::Put => {
-                drop(victims.put(Entry {
+                let _ = victims.put(Entry {
                     key: &[1],
                     value: &[12; 16],
                     metadata: 12,
-                }));
+                });
             }
-            Verb::Remove => drop(victims.remove(&[1])),
+            Verb::Remove => {
+                let _ = victims.remove(&[1]);
+            }
         };
         let is_cut = if self.is_stopped {
             // It keeps its beacon: stopped, not dead.

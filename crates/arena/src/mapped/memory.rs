@@ -110,11 +110,6 @@ impl MappedMemory {
         Ok(())
     }
 
-    /// Whether this mapping may be written.
-    pub fn is_writable(&self) -> bool {
-        self.word_count_writable != 0
-    }
-
     /// Which implementation copies and compares many words at once, for reports: `avx512`, `avx2`,
     /// `sse2` or `words`.
     pub fn copy_kind(&self) -> &'static str {
@@ -198,6 +193,11 @@ fn outside(words: &[Word], at: Offset, count: usize) -> &[Word] {
 
 impl Memory for MappedMemory {
     word_methods!(words_writable);
+
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.word_count_writable != 0
+    }
 
     #[inline]
     #[track_caller]
