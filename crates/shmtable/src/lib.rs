@@ -4,9 +4,9 @@
 //!
 //! | module | crate | what is in it |
 //! |---|---|---|
-//! | [`table`] | `shm-table` | the [`Table`](table::Table) trait, its designs, the choice between them |
+//! | [`table`] | `shm-table` | the [`Table`](table::Table) trait and its designs |
 //! | [`arena`] | `shm-arena` | segments: files and memory descriptors that processes map |
-//! | [`session_cache`] | `shm-session-cache` | TLS sessions with expiry and domain; the rustls adapter |
+//! | [`session_cache`] | `shm-session-cache` | TLS sessions with expiry and domain, for rustls |
 //!
 //! [`prelude`] has the names that a program needs which creates a table, attaches to it from other
 //! processes, and keeps its TLS sessions there.
