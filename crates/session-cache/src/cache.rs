@@ -32,12 +32,12 @@ use crate::value::SessionValue;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use shm_arena::{BootClock, CreateOptions};
+/// use shm_arena::{BootClock, MappingOptions};
 /// use shm_session_cache::{CacheOptions, ClientAuth, Domain, DomainParts, SessionCache};
 /// use shm_table::{Kind, SharedTable, TableOptions};
 ///
-/// let (options, file) = (TableOptions::default(), CreateOptions::default());
-/// let table = SharedTable::create_memfd("sessions", Kind::CasBucket, &options, &file)?;
+/// let (options, mapping) = (TableOptions::default(), MappingOptions::default());
+/// let table = SharedTable::create_memfd("sessions", Kind::CasBucket, &options, &mapping)?;
 /// let domain = Domain::new(
 ///     "my library 1",
 ///     &DomainParts {
