@@ -164,7 +164,7 @@ fn act_as_forked_child(liveness: &MappedLiveness, beacon: usize) {
     let is_free = page == address;
     let seen = liveness.verdict(HELD) == Verdict::Alive;
     let taken = liveness.hold(HELD_BY_CHILD);
-    let kept = mappings().contains(&format!("{beacon:x}-"));
+    let kept = mappings().contains(&format!("{beacon:x}-{:x} r--p", beacon + 4096));
     say(&format!(
         "{} {}",
         std::process::id(),
