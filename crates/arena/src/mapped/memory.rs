@@ -25,13 +25,16 @@ use crate::words::{Word, word_methods};
 /// the processor has. Writing through a read-only mapping is a defect of the caller and panics
 /// before anything is touched.
 #[derive(Debug)]
+#[repr(C)]
 pub struct MappedMemory {
+    // In this order, so that what every access needs lies together.
     base: NonNull<Word>,
     word_count: usize,
     /// As `word_count`, or 0 where the mapping is read-only: the bounds check of a write is the
     /// check of the permission.
     word_count_writable: usize,
     lanes: Lanes,
+
     mapping: MmapRaw,
     descriptor: Descriptor,
     path: PathBuf,
@@ -165,9 +168,9 @@ impl MappedMemory {
     #[inline(always)]
     fn words(&self) -> &[Word] {
         // SAFETY: `base` is aligned and `word_count` words from it lie in `mapping`, which lives as
-        // long as `self`; a file that shrinks is excluded by the module's trust statement. Words are
-        // atomics for which every bit pattern is valid, so other processes may change them at any
-        // time. The length in bytes is that of a mapping, which is below `isize::MAX`.
+        // long as `self`; a file that shrinks is excluded by the module's trust statement. Words
+        // are atomics for which every bit pattern is valid, so other processes may change them at
+        // any time. The length in bytes is that of a mapping, which is below `isize::MAX`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.word_count) }
     }
 
