@@ -1,7 +1,8 @@
 //! What a row of the comparison is: a table, or a limit, that the driver can call.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::keys::Key;
@@ -19,8 +20,10 @@ pub enum Place {
 }
 
 /// What a row is made for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
+    /// Tells the files of the row from those of its limit, which may be the same row.
+    pub role: String,
     /// Sessions that it has to hold at any time, a margin for the run's fluctuation included.
     pub entries: u64,
     /// Mean bytes of a value.
@@ -37,7 +40,16 @@ pub struct Site {
 impl Site {
     /// The path of a row's shared file, or `None` where an unnamed one has to do.
     pub fn shared_file(&self, name: &str) -> Option<PathBuf> {
-        self.shared_directory.as_ref().map(|directory| directory.join(name))
+        self.shared_directory.as_ref().map(|directory| self.path_in(directory, name))
+    }
+
+    /// A path for a row that has to have one.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path_in(self.shared_directory.as_ref().unwrap_or(&self.directory), name)
+    }
+
+    fn path_in(&self, directory: &Path, name: &str) -> PathBuf {
+        directory.join(format!("{}-{name}", self.role))
     }
 }
 
@@ -87,7 +99,7 @@ macro_rules! rows {
     ($($variant:ident => $row:ty, $doc:literal;)*) => {
         /// Names of the rows.
         #[derive(
-            Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize,
+            Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize,
         )]
         #[serde(rename_all = "snake_case")]
         pub enum RowName {
@@ -166,11 +178,4 @@ impl RowName {
     pub const fn is_limit(self) -> bool {
         matches!(self, Self::LimitRead | Self::LimitProbe)
     }
-}
-
-/// Handles on one table for the threads of one process.
-pub(crate) fn handles<R: Row>(first: R, count: usize) -> Vec<R> {
-    let first = Arc::new(first);
-    let others: Vec<R> = (1..count).filter_map(|_| first.share()).collect();
-    Arc::into_inner(first).into_iter().chain(others).collect()
 }

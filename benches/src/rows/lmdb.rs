@@ -47,8 +47,7 @@ impl Row for Lmdb {
     const PLACE: Place = Place::Processes;
 
     fn create(site: &Site) -> Result<Self, Fault> {
-        let parent = site.shared_directory.as_ref().unwrap_or(&site.directory);
-        let directory = parent.join(Self::NAME);
+        let directory = site.path(Self::NAME);
         std::fs::create_dir(&directory)
             .map_err(|error| Fault::setup(Self::NAME, "create", error))?;
         Self::open(site, directory, "create")
