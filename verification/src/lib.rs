@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Engines that check structures over shared words: loom, shuttle, a weak-memory machine, kills.
+//!
+//! A [`Model`] is a small concurrent program over an [`Execution`]: it asks for memory, starts
+//! participants and states what must hold. The same source runs on every [`Engine`]. What an engine
+//! can find and what it is blind to is on record in the litmus suite.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod memory;
+mod world;
+
+pub use engine::{
+    Budget, Coverage, Engine, Execution, Failure, FailureKind, LoomEngine, Model, Outcome,
+    Participant, Replay, Shuttle, ShuttleEngine,
+};
+pub use memory::{CrashMemory, Kill, Killed, Lost};
+pub use world::{Ended, ModelClock, ModelLiveness, Place, World};

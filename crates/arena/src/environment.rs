@@ -12,11 +12,17 @@ pub struct Environment {
     pub liveness: Arc<dyn Liveness>,
     /// Tells the time, for bounded waits and creation times.
     pub clock: Arc<dyn Clock>,
+    /// The present boot of the machine: content from another boot is refused.
+    pub boot: [u64; 2],
 }
 
 impl Default for Environment {
     /// One process, wall clock: right for a memory on the heap.
     fn default() -> Self {
-        Self { liveness: Arc::new(OneProcess), clock: Arc::new(SystemClock) }
+        Self {
+            liveness: Arc::new(OneProcess),
+            clock: Arc::new(SystemClock),
+            boot: [0; 2],
+        }
     }
 }

@@ -18,6 +18,12 @@ pub enum SegmentError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A segment was to be created where a file exists already. Whoever comes second attaches.
+    #[error("{path}: exists already: attach to it, or remove it first", path = .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be a segment, or not one that this process may trust.
     #[error("{path}: {field} is {found}, expected {expected}", path = .path.display())]
     Unfit {
@@ -65,6 +71,10 @@ impl SegmentError {
         found: impl std::fmt::Display,
         expected: impl std::fmt::Display,
     ) -> Self {
-        Self::Header { field, found: found.to_string(), expected: expected.to_string() }
+        Self::Header {
+            field,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 }

@@ -44,7 +44,10 @@ impl Rmw {
 /// The word at an offset; an offset outside the memory is a defect of the caller.
 #[inline(always)]
 #[track_caller]
-#[expect(clippy::cast_possible_truncation, reason = "segments exist on 64-bit machines alone")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "segments exist on 64-bit machines alone"
+)]
 fn word(words: &[Word], at: Offset) -> &Word {
     &words[at.word() as usize]
 }
@@ -102,10 +105,13 @@ pub(crate) fn fence_all(order: Fence) {
     });
 }
 
-/// The single-word methods of [`Memory`](crate::Memory) for a type that derefs to `[Word]` through
-/// a method `words`.
+/// The single-word methods of [`Memory`](crate::Memory) for a type that gives its words as `[Word]`
+/// through a method `words`, and those that may be written through the method named here.
 macro_rules! word_methods {
     () => {
+        word_methods!(words);
+    };
+    ($words_to_write:ident) => {
         #[inline(always)]
         fn word_count(&self) -> u64 {
             self.words().len() as u64
@@ -118,7 +124,7 @@ macro_rules! word_methods {
         #[inline(always)]
         #[track_caller]
         fn store(&self, at: Offset, value: u64, order: Store) {
-            crate::words::store(self.words(), at, value, order);
+            crate::words::store(self.$words_to_write(), at, value, order);
         }
         #[inline(always)]
         #[track_caller]
@@ -130,22 +136,29 @@ macro_rules! word_methods {
             success: Rmw,
             failure: Load,
         ) -> Result<u64, u64> {
-            crate::words::compare_exchange(self.words(), at, current, new, success, failure)
+            crate::words::compare_exchange(
+                self.$words_to_write(),
+                at,
+                current,
+                new,
+                success,
+                failure,
+            )
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_add(self.words(), at, value, order)
+            crate::words::fetch_add(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_and(self.words(), at, value, order)
+            crate::words::fetch_and(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_or(self.words(), at, value, order)
+            crate::words::fetch_or(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         fn fence(&self, order: Fence) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use shm_arena::{Environment, Memory, SegmentError};
+use shm_arena::{Environment, LeaseError, Memory, Recovered, SegmentError};
 
 use crate::{Capabilities, Kind, TableOptions};
 
@@ -185,6 +185,24 @@ pub struct Recovery {
     pub blocks: u32,
 }
 
+impl From<Recovered> for Recovery {
+    fn from(recovered: Recovered) -> Self {
+        Self {
+            processes: recovered.processes,
+            blocks: recovered.blocks,
+        }
+    }
+}
+
+impl From<LeaseError> for Error {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::ReadOnly => Self::ReadOnly,
+            LeaseError::NoLine { lines } => Self::NoLine { lines },
+        }
+    }
+}
+
 /// A concurrent hash table in shared words: byte-string keys, byte-string values.
 ///
 /// Every verb is linearizable per key. A verb that fails changed nothing. `get`, `insert_unless`
@@ -242,10 +260,7 @@ pub trait Table: fmt::Debug + Send + Sync {
 
     /// Visits entries, each copied out first. An entry that is there throughout is visited once;
     /// one that comes or goes meanwhile may or may not be.
-    fn for_each(
-        &self,
-        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Error>;
+    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error>;
 
     /// Removes every entry that is there throughout; gives how many it removed. Not atomic.
     fn clear(&self) -> Result<u64, Error>;
