@@ -7,8 +7,12 @@ use std::ptr::NonNull;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+#[cfg(target_os = "linux")]
+use super::beacon;
 use super::copy::Lanes;
 use super::descriptor::Descriptor;
+#[cfg(target_os = "linux")]
+use super::file_system::FileSystem;
 use super::options::{Access, Grant, MappingOptions, MappingReport};
 use super::{io_error, smaps};
 use crate::error::SegmentError;
@@ -72,7 +76,7 @@ impl MappedMemory {
             locked: Grant::ask(options.lock, || mapping.lock()),
             huge_pages: Grant::ask(options.huge_pages, || advise_huge_pages(&mapping)),
         };
-        Ok(Self {
+        let memory = Self {
             base,
             word_count,
             word_count_writable: if access == Access::ReadWrite {
@@ -85,7 +89,25 @@ impl MappedMemory {
             descriptor,
             path: path.to_owned(),
             report,
-        })
+        };
+        memory.check_overlay()?;
+        Ok(memory)
+    }
+
+    /// What the name of a stacked file system does not tell: whether locks work as they have to.
+    #[cfg(target_os = "linux")]
+    fn check_overlay(&self) -> Result<(), SegmentError> {
+        let statfs = rustix::fs::fstatfs(self.descriptor.as_fd())
+            .map_err(io_error(&self.path, "ask for its file system"))?;
+        if FileSystem::from_statfs(&statfs) != FileSystem::Overlay {
+            return Ok(());
+        }
+        beacon::self_test(&self.descriptor, &self.path, self.is_writable())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn check_overlay(&self) -> Result<(), SegmentError> {
+        Ok(())
     }
 
     /// Whether this mapping may be written.

@@ -28,10 +28,15 @@
 //! pages are refused in the report. Processors other than x86-64 copy word by word.
 
 mod attach;
+#[cfg(target_os = "linux")]
+mod beacon;
 mod copy;
 mod create;
 mod descriptor;
 mod file_system;
+#[cfg(target_os = "linux")]
+mod fork;
+mod liveness;
 mod memory;
 mod options;
 mod room;
@@ -40,6 +45,7 @@ mod smaps;
 use std::io;
 use std::path::Path;
 
+pub use liveness::MappedLiveness;
 pub use memory::MappedMemory;
 pub use options::{
     Access, AttachOptions, CreateOptions, Grant, MappingOptions, MappingReport, Owner,
