@@ -127,6 +127,19 @@ impl Corpus {
         (total as u64).div_ceil(4096)
     }
 
+    /// Length of the longest value of a workload.
+    pub fn longest_of(&self, sizes: Sizes, is_tls13: bool) -> usize {
+        let kinds = SessionKind::ALL.into_iter().filter(|kind| {
+            kind.is_tls13() == is_tls13 && kind.is_padded() == (sizes == Sizes::Padded)
+        });
+        kinds.flat_map(|kind| self.of(kind)).map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Length of the longest value.
+    pub fn longest(&self) -> usize {
+        self.kinds.iter().flatten().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// Writes the corpus to bytes: counts and lengths as little-endian words of four bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

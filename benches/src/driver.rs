@@ -71,7 +71,7 @@ pub trait AnySide: Send {
 const BATCH_TICKS_MAX: u64 = 150_000;
 
 /// The histogram of latencies: up to a minute at any clock rate, three digits.
-fn latencies() -> Histogram<u64> {
+pub(crate) fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 1 << 40, 3).expect("the bounds are constants and valid")
 }
 

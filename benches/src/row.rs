@@ -150,6 +150,10 @@ pub trait RowVisitor {
 }
 
 rows! {
+    CasBucket => crate::rows::CasBucket,
+        "ours: buckets of one cache line, no locks, a copy that is validated";
+    Chained => crate::rows::Chained,
+        "ours: chains as in 1999 under one lock that is taken over from the dead";
     MutexSlab => crate::rows::MutexSlab,
         "open addressing and a free list under one process-shared pthread mutex";
     Lmdb => crate::rows::Lmdb,

@@ -162,7 +162,7 @@ impl FrozenRegion {
 }
 
 /// A path that opens the same file again from any process of this user, while this one lives.
-pub fn address_of(file: &File) -> PathBuf {
+pub fn address_of(file: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
