@@ -52,23 +52,18 @@ pub struct Side<R, M> {
     stream: Stream<M>,
     value: Vec<u8>,
     expected: Vec<u8>,
-    batch_calls: usize,
     samples: Vec<u64>,
     latencies: Histogram<u64>,
 }
 
 /// A [`Side`] whose row is not named.
 pub trait AnySide: Send {
-    /// Runs the row for about this many ticks.
-    fn window(&mut self, measure: Measure, ticks: u64) -> Result<Window, Fault>;
+    /// Runs this many operations of the row, and those that complete the last connection.
+    fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault>;
 
     /// Latencies of the windows in which this worker was not preempted, in ticks; starts anew.
     fn take_latencies(&mut self) -> Histogram<u64>;
 }
-
-/// Longest time of a batch, in ticks of a processor of a few GHz: slow rows get smaller batches, so
-/// that a window stays near its length.
-const BATCH_TICKS_MAX: u64 = 150_000;
 
 /// The histogram of latencies: up to a minute at any clock rate, three digits.
 pub(crate) fn latencies() -> Histogram<u64> {
@@ -83,7 +78,6 @@ impl<R: Row, M: Memory> Side<R, M> {
             stream,
             value: Vec::with_capacity(4096),
             expected: Vec::new(),
-            batch_calls: BATCH_CALLS,
             samples: Vec::new(),
             latencies: latencies(),
         }
@@ -120,12 +114,6 @@ impl<R: Row, M: Memory> Side<R, M> {
         let end = sys::ticks_fenced();
         window.busy += end - begin;
         window.hits += hits;
-        let took = end - begin;
-        if took > BATCH_TICKS_MAX {
-            self.batch_calls = (self.batch_calls / 2).max(4);
-        } else if took < BATCH_TICKS_MAX / 4 {
-            self.batch_calls = (self.batch_calls * 2).min(BATCH_CALLS);
-        }
         Ok(())
     }
 
@@ -158,14 +146,16 @@ impl<R: Row, M: Memory> Side<R, M> {
 }
 
 impl<R: Row, M: Memory> AnySide for Side<R, M> {
-    fn window(&mut self, measure: Measure, ticks: u64) -> Result<Window, Fault> {
+    fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault> {
         let preemptions = sys::preemptions();
         let start = sys::ticks();
         let mut window = Window { start, ..Window::default() };
         let mut before = start;
         self.samples.clear();
         loop {
-            self.stream.refill(self.batch_calls);
+            let missing = operations.saturating_sub(window.operations);
+            let calls = usize::try_from(missing).map_or(BATCH_CALLS, |calls| calls.min(BATCH_CALLS));
+            self.stream.refill(calls);
             window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
             match measure {
                 Measure::Throughput => self.measured_batch(&mut window)?,
@@ -182,7 +172,7 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
                 window.puts += u64::from(call.verb == Verb::Put);
             }
             before = sys::ticks();
-            if before.wrapping_sub(start) >= ticks {
+            if window.operations >= operations {
                 break;
             }
         }

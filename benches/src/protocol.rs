@@ -68,8 +68,9 @@ pub struct Run {
     pub measure: Measure,
     /// Pairs of windows.
     pub pairs: u32,
-    /// Length of a window, in ticks.
-    pub window_ticks: u64,
+    /// Operations of a window, the same for the row and its limit: were windows of equal time, the
+    /// faster one would touch more of its table and keep more of the shared cache.
+    pub operations: u64,
     /// Longest wait for another worker, in ticks.
     pub wait_ticks_max: u64,
 }

@@ -111,7 +111,7 @@ impl Session {
             value_bytes,
             cell,
             tally: Tally::new(self.rate),
-            operations_of_a_window: 500.0,
+            operations_of_a_window: 64.0,
             _control: control,
         })
     }
@@ -151,7 +151,7 @@ impl Measurement {
         }
         times.sort_by(f64::total_cmp);
         let ns = times.get(times.len() / 2).copied().unwrap_or(1.0);
-        self.operations_of_a_window = (self.session.settings.window_ns / ns).max(1.0);
+        self.operations_of_a_window = (self.session.settings.window_ns / ns).clamp(16.0, 10_000.0);
         Ok(ns)
     }
 
@@ -164,7 +164,7 @@ impl Measurement {
         let run = Run {
             measure,
             pairs,
-            window_ticks: session.rate.ticks(session.settings.window_ns),
+            operations: whole(self.operations_of_a_window).into(),
             wait_ticks_max: session.rate.ticks(WAIT_NS_MAX),
         };
         let planned = Duration::from_secs_f64(

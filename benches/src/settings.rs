@@ -41,7 +41,7 @@ pub struct Settings {
     pub entries: u64,
     /// Numbers of worker processes.
     pub processes: Vec<u32>,
-    /// Length of a window, in nanoseconds.
+    /// Length of a window of the row, in nanoseconds; its limit makes as many operations.
     pub window_ns: f64,
     /// Criterion's warm-up of a cell.
     pub warm_up: Duration,

@@ -248,9 +248,9 @@ impl Worker {
                 self.round += 1;
                 self.control.meet(self.round, self.workers, run.wait_ticks_max)?;
                 if half == 0 {
-                    pair.row = self.row.window(run.measure, run.window_ticks)?;
+                    pair.row = self.row.window(run.measure, run.operations)?;
                 } else {
-                    pair.limit = self.limit.window(run.measure, run.window_ticks)?;
+                    pair.limit = self.limit.window(run.measure, run.operations)?;
                 }
             }
             measured.pairs.push(pair);
