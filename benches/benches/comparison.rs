@@ -1,16 +1,22 @@
 //! The comparison: our tables, their peers and the limits, over real TLS sessions, with one and two
 //! processes. `-- --help` says how to choose what is run.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
+use indicatif::{ProgressBar, ProgressStyle};
 use shm_bench::fault::Fault;
+use shm_bench::machine::Machine;
+use shm_bench::report::Report;
 use shm_bench::results::Record;
+use shm_bench::row::RowName;
 use shm_bench::session::{Measurement, Session};
-use shm_bench::settings::{CellName, HELP, Settings};
+use shm_bench::settings::{CellName, HELP, Selection, Settings};
 use shm_bench::worker;
+use shm_bench::workload::Workload;
 
 fn main() -> ExitCode {
     // Workers are this same executable; criterion must not see their arguments.
@@ -24,25 +30,51 @@ fn main() -> ExitCode {
         .warm_up_time(settings.warm_up)
         .measurement_time(settings.measurement)
         .configure_from_args();
-    let mut run = Runner { settings, session: None, records: Vec::new(), faults: Vec::new() };
-    for cell in run.settings.cells() {
-        run.measure(&mut criterion, cell);
+    let mut runner = Runner::new(settings, Selection::from_arguments(std::env::args().skip(1)));
+    for cell in runner.settings.cells() {
+        runner.measure(&mut criterion, cell);
     }
     criterion.final_summary();
-    for record in &run.records {
-        println!("{record:?}");
-    }
-    if run.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    runner.churn();
+    runner.report()
+}
+
+/// Where the page and the records go.
+fn output_directory() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    target.join("comparison")
 }
 
 struct Runner {
     settings: Settings,
+    selection: Selection,
     session: Option<Rc<Session>>,
+    progress: Progress,
     records: Vec<Record>,
-    faults: Vec<(CellName, Fault)>,
+    facts: Vec<String>,
+    churn: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl Runner {
+    fn new(settings: Settings, selection: Selection) -> Self {
+        let cells = settings.cells().into_iter().filter(|cell| selection.includes(&cell.id()));
+        let count = if selection.measures { cells.count() } else { 0 };
+        Self {
+            progress: Progress::new(count as u64),
+            settings,
+            selection,
+            session: None,
+            records: Vec::new(),
+            facts: Vec::new(),
+            churn: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
     /// Runs a cell under criterion, unless its filter leaves the cell out.
     fn measure(&mut self, criterion: &mut Criterion, name: CellName) {
         let mut open: Option<Result<Measurement, Fault>> = None;
@@ -64,14 +96,29 @@ impl Runner {
             });
         });
         group.finish();
-        match open.map(|cell| cell.and_then(Measurement::finish)) {
-            None | Some(Ok(None)) => {}
-            Some(Ok(Some(record))) => self.records.push(record),
-            Some(Err(fault)) => {
-                eprintln!("{}: {fault}", name.id());
-                self.faults.push((name, fault));
-            }
+        let Some(cell) = open else { return };
+        if self.selection.measures {
+            self.finish(name, cell);
+        } else if let Err(fault) = cell {
+            self.fail(&name.id(), &fault);
         }
+    }
+
+    fn finish(&mut self, name: CellName, cell: Result<Measurement, Fault>) {
+        let record = cell.and_then(|measurement| {
+            self.facts.extend_from_slice(measurement.facts());
+            measurement.finish()
+        });
+        match record {
+            Ok(record) => self.records.extend(record),
+            Err(fault) => self.fail(&name.id(), &fault),
+        }
+        self.progress.step(&name.id());
+    }
+
+    fn fail(&mut self, what: &str, fault: &Fault) {
+        eprintln!("error: {what}: {fault}");
+        self.failures.push(format!("{what}: {fault}"));
     }
 
     fn session(&mut self) -> Result<Rc<Session>, Fault> {
@@ -79,7 +126,56 @@ impl Runner {
             return Ok(Rc::clone(session));
         }
         let session = Rc::new(Session::start(self.settings.clone())?);
+        self.facts.extend_from_slice(session.fallbacks());
         Ok(Rc::clone(self.session.insert(session)))
+    }
+
+    /// Stores and gives up a million sessions at constant population: every call is checked, so a
+    /// miss or a failed store is a failure of the run.
+    fn churn(&mut self) {
+        if !self.selection.measures {
+            return;
+        }
+        for table in [RowName::CasBucket, RowName::Chained] {
+            for &processes in &self.settings.processes.clone() {
+                let name = CellName { workload: Workload::RustlsTls13, table, processes };
+                let what = format!("churn/{}/p{processes}", table.name());
+                if !self.selection.includes(&what) {
+                    continue;
+                }
+                let session = self.session();
+                let answer = session
+                    .and_then(|session| session.open(name)?.churn(self.settings.churned));
+                match answer {
+                    Ok(churn) => self.churn.push(format!("{what}: {churn}")),
+                    Err(fault) => self.fail(&what, &fault),
+                }
+            }
+        }
+    }
+
+    fn report(mut self) -> ExitCode {
+        if self.selection.measures && !(self.records.is_empty() && self.churn.is_empty()) {
+            self.facts.sort();
+            self.facts.dedup();
+            let report = Report {
+                records: std::mem::take(&mut self.records),
+                machine: Machine::here(),
+                facts: std::mem::take(&mut self.facts),
+                churn: std::mem::take(&mut self.churn),
+                failures: self.failures.clone(),
+                quick: self.settings.quick,
+            };
+            println!("{}", report.text());
+            match report.write(&output_directory()) {
+                Ok(page) => println!("page: {}", page.canonicalize().unwrap_or(page).display()),
+                Err(error) => self.failures.push(format!("write the report: {error}")),
+            }
+        }
+        for failure in &self.failures {
+            eprintln!("error: {failure}");
+        }
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -88,4 +184,29 @@ impl Runner {
 fn pause() -> Duration {
     std::thread::sleep(Duration::from_millis(20));
     Duration::from_millis(20)
+}
+
+/// How far the run is: a bar on a terminal, a line a cell elsewhere.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(cells: u64) -> Self {
+        let style = ProgressStyle::with_template(
+            "{bar:30} cell {pos} of {len}, {elapsed} gone, about {eta} left",
+        );
+        let bar = ProgressBar::new(cells)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar }
+    }
+
+    fn step(&self, id: &str) {
+        self.bar.inc(1);
+        if self.bar.is_hidden() {
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let left = self.bar.eta().as_secs();
+            eprintln!("{id} done: cell {done} of {all}, about {left} s left");
+        }
+    }
 }

@@ -26,6 +26,10 @@ pub struct Record {
     pub ns_per_op: f64,
     /// Half the distance between the quartiles of that, as a share.
     pub ns_spread: f64,
+    /// Lower end of the 95 % interval of the median time.
+    pub ns_low: f64,
+    /// Upper end.
+    pub ns_high: f64,
     /// What it is compared with, window by window.
     pub limit: RowName,
     /// Nanoseconds an operation of the limit.
@@ -110,6 +114,8 @@ impl Record {
             entries: subject.entries,
             ns_per_op: verdict.row_ns.median,
             ns_spread: verdict.row_ns.spread(),
+            ns_low: verdict.row_ns.median_low,
+            ns_high: verdict.row_ns.median_high,
             limit: subject.limit,
             limit_ns_per_op: verdict.limit_ns.median,
             ratio_to_limit: verdict.ratio.median,
@@ -132,5 +138,68 @@ impl Record {
             conclusive: verdict.conclusive,
             clock_ns: rate.ns(overhead_ticks),
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn record(workload: Workload, table: RowName, processes: u32, ratio: f64) -> Record {
+    // Few digits, so that text gives the same numbers back.
+    let times = |factor: f64| (ratio * factor * 1000.0).round() / 1000.0;
+    Record {
+        workload,
+        table,
+        processes,
+        in_one_process: table.place() == Place::Threads,
+        value_bytes: 200,
+        entries: 100_000,
+        ns_per_op: times(100.0),
+        ns_spread: 0.05,
+        ns_low: times(99.0),
+        ns_high: times(101.0),
+        limit: RowName::LimitRead,
+        limit_ns_per_op: 100.0,
+        ratio_to_limit: ratio,
+        ratio_lower_quartile: times(0.95),
+        ratio_upper_quartile: times(1.05),
+        ratio_low: times(0.99),
+        ratio_high: times(1.01),
+        p50_ns: times(200.0),
+        p99_ns: times(800.0),
+        p999_ns: times(2000.0),
+        limit_p50_ns: 200.0,
+        limit_p99_ns: 800.0,
+        limit_p999_ns: 2000.0,
+        latency_count: 10_000,
+        hit_ratio: Some(1.0),
+        calls_per_op: 1.0,
+        puts: 0,
+        dropped: 0.01,
+        pairs: 500,
+        conclusive: true,
+        clock_ns: 20.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_the_fields_that_readers_rely_on_and_survives_json() {
+        let record = record(Workload::RustlsTls13, RowName::CasBucket, 2, 1.5);
+        let text = serde_json::to_string(&[record.clone()]).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let fields = value[0].as_object().unwrap();
+        for name in [
+            "workload", "table", "processes", "value_bytes", "entries", "ns_per_op", "limit",
+            "ratio_to_limit", "p50_ns", "p99_ns", "p999_ns", "hit_ratio", "dropped", "conclusive",
+        ] {
+            assert!(fields.contains_key(name), "{name} is missing");
+        }
+        assert_eq!(fields["workload"], "rustls_tls13");
+        assert_eq!(fields["table"], "cas_bucket");
+        assert_eq!(fields["limit"], "limit_read");
+        let back: Vec<Record> = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, [record]);
     }
 }

@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::pairs::{PAIRS_MIN, Tally};
 use crate::protocol::{Job, Run};
 use crate::results::{Record, Subject};
-use crate::row::{Place, Site};
+use crate::row::Site;
 use crate::settings::{CellName, DIRECTORY_VARIABLE, Settings};
 use crate::sys;
 
@@ -207,22 +207,26 @@ impl Measurement {
         Record::new(&subject, &self.tally, self.session.rate, self.session.overhead_ticks)
     }
 
-    /// Runs until this many sessions have been stored, and as many given up; gives how many.
-    pub fn churn(&mut self, sessions: u64) -> Result<u64, Fault> {
+    /// Runs until this many sessions have been stored, and as many given up; says how many. Every
+    /// take and eviction has to find its session and every store to succeed, or this fails.
+    pub fn churn(mut self, sessions: u64) -> Result<String, Fault> {
         while self.tally.totals().puts < sessions {
             self.pairs(200)?;
         }
-        Ok(self.tally.totals().puts)
+        let totals = self.tally.totals();
+        Ok(format!(
+            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} takes \
+             and {} evictions, no failed store",
+            totals.puts,
+            self.cell.stored(),
+            totals.hits,
+            totals.calls - totals.operations,
+        ))
     }
 
-    /// The workers.
-    pub fn cell(&self) -> &Cell {
-        &self.cell
-    }
-
-    /// Whether the workers are threads.
-    pub fn is_in_one_process(&self) -> bool {
-        self.name.table.place() == Place::Threads
+    /// What the row says about itself.
+    pub fn facts(&self) -> &[String] {
+        self.cell.facts()
     }
 }
 

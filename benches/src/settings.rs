@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::row::RowName;
 use crate::workload::Workload;
 
@@ -110,6 +112,69 @@ impl Settings {
     }
 }
 
+/// Options of criterion that are followed by a value.
+const OPTIONS_WITH_VALUE: [&str; 16] = [
+    "--color",
+    "--save-baseline",
+    "--baseline",
+    "--baseline-lenient",
+    "--format",
+    "--profile-time",
+    "--load-baseline",
+    "--sample-size",
+    "--warm-up-time",
+    "--measurement-time",
+    "--nresamples",
+    "--noise-threshold",
+    "--confidence-level",
+    "--significance-level",
+    "--plotting-backend",
+    "--output-format",
+];
+
+/// How criterion will be asked to run, as far as progress and the checks beside it depend on it.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    filter: Option<Regex>,
+    is_exact: bool,
+    /// Whether anything is measured: not for a list of ids or a mere trial of each.
+    pub measures: bool,
+}
+
+impl Selection {
+    /// Reads the arguments as criterion does.
+    pub fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut filter = None;
+        let mut is_exact = false;
+        let mut measures = true;
+        while let Some(argument) = arguments.next() {
+            if OPTIONS_WITH_VALUE.contains(&argument.as_str()) {
+                arguments.next();
+            } else if argument == "--exact" {
+                is_exact = true;
+            } else if matches!(argument.as_str(), "--list" | "--test" | "--help" | "-h") {
+                measures = false;
+            } else if !argument.starts_with('-') {
+                filter = Some(argument);
+            }
+        }
+        let filter = filter.map(|filter| {
+            let filter = if is_exact { regex::escape(&filter) } else { filter };
+            // What criterion cannot read either, it reports itself.
+            Regex::new(&filter).unwrap_or_else(|_| Regex::new("").expect("matches everything"))
+        });
+        Self { filter, is_exact, measures }
+    }
+
+    /// Whether criterion will run the cell.
+    pub fn includes(&self, id: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| match filter.find(id) {
+            Some(found) => !self.is_exact || found.len() == id.len(),
+            None => false,
+        })
+    }
+}
+
 fn can_run(table: RowName, workload: Workload) -> bool {
     table != RowName::LimitRead || !workload.writes()
 }
@@ -145,6 +210,18 @@ impl CellName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_selection_reads_arguments_as_criterion_does() {
+        let select = |text: &str| Selection::from_arguments(text.split(' ').map(str::to_owned));
+        let id = "read/cas_bucket/p1";
+        assert!(select("--bench").includes(id));
+        assert!(select("--bench --sample-size 20 cas_b").includes(id));
+        assert!(!select("--bench ^cas").includes(id));
+        assert!(select("read/cas_bucket/p1 --exact").includes(id));
+        assert!(!select("read/cas_bucket/p --exact").includes(id));
+        assert!(!select("--list").measures && select("--quick").measures);
+    }
 
     #[test]
     fn every_cell_has_an_id_of_its_own_and_a_limit_that_can_run_it() {
