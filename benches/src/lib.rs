@@ -1,6 +1,8 @@
 //! The question: what does a TLS server pay for a cache operation, and how far is that from what
 //! the memory allows? `benches/README.md` says how it is asked.
 
+#![deny(unsafe_code)]
+
 pub mod capture;
 pub mod cell;
 pub mod clock;
@@ -22,6 +24,7 @@ pub mod settings;
 mod slab;
 pub mod statistics;
 pub mod stream;
+#[allow(unsafe_code, reason = "the one place where the benches call foreign code and map memory")]
 pub mod sys;
 pub mod worker;
 pub mod workload;

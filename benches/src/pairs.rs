@@ -146,6 +146,14 @@ impl Tally {
         dropped as f64 / self.pairs.len().max(1) as f64
     }
 
+    /// Shares of the pairs that were dropped for each reason: preempted, stopped, apart.
+    pub fn dropped_by_reason(&self) -> [f64; 3] {
+        [Dropped::Preempted, Dropped::Stopped, Dropped::Apart].map(|reason| {
+            let dropped = self.pairs.iter().filter(|pair| pair.dropped == Some(reason)).count();
+            dropped as f64 / self.pairs.len().max(1) as f64
+        })
+    }
+
     /// Summaries of the row's and the limit's time and of their ratio, over the pairs that count;
     /// over all pairs, and inconclusive, if none does.
     pub fn verdict(&self) -> Option<Verdict> {
@@ -275,6 +283,7 @@ mod tests {
         tally.add_throughput(&[measured(pairs)]);
         assert_eq!(tally.verdict().unwrap().row_ns.upper_quartile, 100.0);
         assert_eq!(tally.dropped_share(), 0.4);
+        assert_eq!(tally.dropped_by_reason(), [0.4, 0.0, 0.0]);
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub struct Record {
     pub puts: u64,
     /// Share of the pairs that were dropped because a worker was not running.
     pub dropped: f64,
+    /// Shares dropped because a worker was preempted, because it did nothing for longer than its
+    /// private work takes, and because the workers did not run at the same time.
+    pub dropped_by_reason: [f64; 3],
     /// Pairs that count.
     pub pairs: usize,
     /// Whether at least 30 pairs count and their median is known to a fifth.
@@ -134,6 +137,7 @@ impl Record {
             calls_per_op: totals.calls as f64 / totals.operations.max(1) as f64,
             puts: totals.puts,
             dropped: tally.dropped_share(),
+            dropped_by_reason: tally.dropped_by_reason(),
             pairs: verdict.kept,
             conclusive: verdict.conclusive,
             clock_ns: rate.ns(overhead_ticks),
@@ -174,6 +178,7 @@ pub(crate) fn record(workload: Workload, table: RowName, processes: u32, ratio: 
         calls_per_op: 1.0,
         puts: 0,
         dropped: 0.01,
+        dropped_by_reason: [0.01, 0.0, 0.0],
         pairs: 500,
         conclusive: true,
         clock_ns: 20.0,

@@ -71,7 +71,8 @@ pub trait Row: Sized + Send + 'static {
     /// Joins the table that another process made.
     fn join(site: &Site, address: &str) -> Result<Self, Fault>;
 
-    /// Another handle for another thread of this process; `None` unless it lives in threads.
+    /// Another handle for another thread of this process, once the table is filled; `None` for rows
+    /// that live in processes. A limit beside a row in threads needs it too.
     fn share(&self) -> Option<Self> {
         None
     }

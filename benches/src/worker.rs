@@ -162,28 +162,26 @@ impl RowVisitor for Part<'_> {
             None => R::create(&site)?,
         };
         let (address, facts) = (first.address(), first.facts());
-        let mut rows = Vec::new();
-        for _ in 1..job.own_workers {
-            rows.push(match R::PLACE {
-                Place::Private => R::create(&site)?,
-                Place::Processes | Place::Threads => first
-                    .share()
-                    .ok_or_else(|| Fault::setup(R::NAME, "share", "it does not live in threads"))?,
-            });
-        }
-        rows.insert(0, first);
+        // Threads share the first handle once its table is filled: a limit may need it frozen.
+        let mut first = Some(Side::new(first, self.stream(self.lanes::<R>(job.first_worker))));
         let mut stored = 0;
         let mut sides: Vec<Box<dyn AnySide>> = Vec::new();
-        for (row, worker) in rows.into_iter().zip(job.first_worker..) {
-            let own = self.first_lane + worker;
-            let lanes = match R::PLACE {
-                Place::Private => Lanes { first: own, count: 1, own },
-                _ => Lanes { first: self.first_lane, count: job.workers, own },
+        let mut shared = Vec::new();
+        for worker in job.first_worker..job.first_worker + job.own_workers {
+            let lanes = self.lanes::<R>(worker);
+            let mut side = match first.take() {
+                Some(side) => side,
+                None if R::PLACE == Place::Private => Side::new(R::create(&site)?, self.stream(lanes)),
+                None => {
+                    let row = shared.pop().ok_or_else(|| {
+                        Fault::setup(R::NAME, "share", "it does not live in threads")
+                    })?;
+                    Side::new(row, self.stream(lanes))
+                }
             };
-            let mut side = Side::new(row, self.stream(lanes));
-            let fills = R::PLACE == Place::Private || worker == 0;
-            if fills {
+            if R::PLACE == Place::Private || worker == 0 {
                 stored += side.fill(lanes.first..lanes.first + lanes.count)?;
+                shared = (1..job.own_workers).filter_map(|_| side.row().share()).collect();
             }
             sides.push(Box::new(side));
         }
@@ -192,6 +190,14 @@ impl RowVisitor for Part<'_> {
 }
 
 impl Part<'_> {
+    fn lanes<R: Row>(&self, worker: u32) -> Lanes {
+        let own = self.first_lane + worker;
+        match R::PLACE {
+            Place::Private => Lanes { first: own, count: 1, own },
+            _ => Lanes { first: self.first_lane, count: self.job.workers, own },
+        }
+    }
+
     fn stream(&self, lanes: Lanes) -> Stream<MappedMemory> {
         Stream::new(StreamOptions {
             control: Arc::clone(self.control),

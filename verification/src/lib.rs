@@ -6,12 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod faulty;
+pub mod history;
 pub mod memory;
+pub mod scenario;
+pub mod spec;
 mod world;
 
 pub use engine::{
-    Budget, Coverage, Engine, Execution, Failure, FailureKind, LoomEngine, Model, Outcome,
-    Participant, Replay, Shuttle, ShuttleEngine,
+    Budget, Coverage, DepthFirstEngine, Engine, Execution, Failure, FailureKind, LoomEngine, Model,
+    Outcome, Participant, Replay, Scheduling, Shuttle, ShuttleEngine, ViewEngine,
 };
 pub use memory::{CrashMemory, Kill, Killed, Lost};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};

@@ -112,6 +112,7 @@ impl<X: Execution> World<X> {
         let environment = Environment {
             liveness: Arc::clone(&liveness) as _,
             clock: Arc::new(clock),
+            boot: [0; 2],
         };
         Place {
             memory,

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shm_arena::{Backoff, Load, Memory, Offset, Rmw, Store};
-use shm_verification::{Budget, Engine, Execution, FailureKind, LoomEngine, Model, ShuttleEngine};
+use shm_verification::{
+    Budget, DepthFirstEngine, Engine, Execution, FailureKind, LoomEngine, Model, ShuttleEngine,
+    ViewEngine,
+};
 
 const WORD: Offset = Offset::new(0);
 
@@ -42,6 +45,8 @@ fn fails<P: Model>(make: impl Fn() -> P, kind: FailureKind, wording: &str) {
     on(&LoomEngine, make(), &budget, kind, wording);
     on(&ShuttleEngine::RANDOM, make(), &budget, kind, wording);
     on(&ShuttleEngine::PCT, make(), &budget, kind, wording);
+    on(&ViewEngine::default(), make(), &budget, kind, wording);
+    on(&DepthFirstEngine, make(), &budget, kind, wording);
 }
 
 struct Panics;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use shm_arena::{Backoff, Load, Memory, Offset, RecordIndex, Store, Verdict};
 use shm_verification::{
-    Budget, Ended, Engine, Execution, Kill, LoomEngine, Lost, Model, ShuttleEngine, World,
+    Budget, DepthFirstEngine, Ended, Engine, Execution, Kill, LoomEngine, Lost, Model,
+    ShuttleEngine, ViewEngine, World,
 };
 
 /// A participant writes 1, 2, 3 to three words and is killed on the way; a survivor waits for the
@@ -62,6 +63,8 @@ fn on_every_engine<P: Model>(model: P, check: impl Fn(&str, &shm_verification::O
     check("loom", &LoomEngine.run(&model, &budget));
     check("shuttle", &ShuttleEngine::RANDOM.run(&model, &budget));
     check("shuttle-pct", &ShuttleEngine::PCT.run(&model, &budget));
+    check("view", &ViewEngine::default().run(&model, &budget));
+    check("depth-first", &DepthFirstEngine.run(&model, &budget));
 }
 
 #[test]

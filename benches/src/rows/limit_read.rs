@@ -90,6 +90,12 @@ impl Row for LimitRead {
         })
     }
 
+    fn share(&self) -> Option<Self> {
+        let region = FrozenRegion::open(Path::new(&self.address())).ok()?;
+        let (index_bytes, entry_bytes) = (self.index_bytes, self.entry_bytes);
+        Some(Self { bytes: Bytes::Frozen(region), index_bytes, entry_bytes, stored: 0 })
+    }
+
     #[inline(always)]
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let bytes = self.bytes();

@@ -34,7 +34,8 @@
 //!
 //! | id | site | order | pairs with | why no weaker | model that fails |
 //! |---|---|---|---|---|---|
-//! | L1 | lock taken, from free or from the dead | acquire | L2, or the verdict of death | the last owner's chains must be visible | insert ‖ insert |
+//! | L0 | lock looked at | acquire | L1 | who judges the owner must see the owner's claim of its line, or takes a live owner for a dead one | take ‖ replace ‖ take |
+//! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | insert ‖ insert |
 //! | L2 | lock given back | release | L1 | likewise | insert ‖ insert |
 //! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | death under the lock |
 //!
@@ -209,7 +210,8 @@ impl<M: Memory> Chained<M> {
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
         for turn in 0..LOCK_TURNS_MAX {
-            let owner = self.memory().load(self.lock_word(), Load::Relaxed);
+            // ORDERING(L0): acquire, pairs with the release half of L1.
+            let owner = self.memory().load(self.lock_word(), Load::Acquire);
             // The last lessee of this very line may have unwound with the lock.
             let free = owner == 0 || owner == word || self.is_abandoned(owner, turn);
             if free && locked.take_from(owner) {
@@ -327,14 +329,14 @@ const DEATH_TURNS: u32 = 8;
 impl<'a, M: Memory> Locked<'a, M> {
     fn take_from(&self, owner: u64) -> bool {
         // ORDERING(L1): acquire, pairs with L2 of the last owner; a dead owner's stores are
-        // acquired by the verdict.
+        // acquired by the verdict. Release, pairs with L0.
         self.table
             .memory()
             .compare_exchange(
                 self.table.lock_word(),
                 owner,
                 self.word,
-                Rmw::Acquire,
+                Rmw::AcqRel,
                 Load::Relaxed,
             )
             .is_ok()

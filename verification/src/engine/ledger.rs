@@ -77,6 +77,25 @@ impl Ledger {
         self.lock().clone()
     }
 
+    pub(crate) fn executions(&self) -> u64 {
+        self.lock().executions
+    }
+
+    /// An execution of an engine that counts accesses itself is over.
+    pub(crate) fn ran(&self, accesses: u32, fingerprint: u64) {
+        let mut counts = self.lock();
+        counts.accesses += u64::from(accesses);
+        counts.fingerprint = fingerprint;
+    }
+
+    /// The execution that is over was cut short because others cover it: it does not count.
+    pub(crate) fn discard(&self) {
+        let mut counts = self.lock();
+        counts.executions -= 1;
+        (counts.spawned, counts.joined) = (0, 0);
+        counts.memories.clear();
+    }
+
     /// An execution starts. What the one before left behind is its defect.
     pub(crate) fn start(&self) {
         self.close();

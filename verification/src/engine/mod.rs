@@ -1,23 +1,29 @@
 //! One trait for every engine, one for what an engine gives to a model, one for the model.
 
+mod depth_first;
 mod ledger;
+mod lockstep;
 mod loom;
 mod outcome;
 mod panics;
 mod participant;
 mod shuttle;
 mod supervise;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
 
 use shm_arena::Memory;
 
+pub use depth_first::DepthFirstEngine;
 pub(crate) use ledger::{Access, Ledger};
+pub(crate) use lockstep::{Shared, Step};
 pub use loom::{LoomEngine, LoomExecution};
 pub use outcome::{Budget, Coverage, Failure, FailureKind, Outcome, Replay};
 pub use participant::Participant;
 pub use shuttle::{Shuttle, ShuttleEngine, ShuttleExecution};
+pub use view::{Scheduling, ViewEngine, ViewExecution};
 
 /// A concurrent program to explore.
 ///
@@ -58,6 +64,13 @@ pub trait Execution: Clone + fmt::Debug + Send + Sync + 'static {
     /// Records that this execution killed a participant, for [`Outcome::kills`], and how many of
     /// the dead one's relaxed stores could have been lost.
     fn mark_kill(&self, relaxed_stores: u32);
+
+    /// Marks a point in the running participant's program; gives how many marks of each
+    /// participant happen before it, by index (missing entries are 0). `None` on engines that do
+    /// not keep happens-before.
+    fn mark(&self) -> Option<Vec<u32>> {
+        None
+    }
 }
 
 /// Explores executions of a model.

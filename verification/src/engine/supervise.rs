@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
+use super::lockstep::divergent;
 use super::outcome::{Budget, Coverage, Failure, FailureKind, Outcome, Replay};
 use super::{Engine, Model, panics};
 
@@ -77,10 +78,7 @@ where
     if again.counts().first_fingerprint == ledger.counts().first_fingerprint {
         return Ok(());
     }
-    let message = "the same choices led to different accesses in a second first execution: \
-                   a model may depend on nothing but its memory's values"
-        .to_owned();
-    Err((FailureKind::Divergent, message))
+    Err((FailureKind::Divergent, divergent()))
 }
 
 /// The outcome, its failure checked by a replay.

@@ -3,11 +3,15 @@
 mod checked;
 mod crash;
 mod loom;
+mod machine;
 mod shuttle;
+mod view;
 
 pub use crash::{CrashMemory, Kill, Killed, Lost};
 pub use loom::LoomMemory;
+pub(crate) use machine::Machine;
 pub use shuttle::ShuttleMemory;
+pub use view::ViewMemory;
 
 use shm_arena::Offset;
 

@@ -41,6 +41,8 @@ mod memory;
 mod options;
 mod room;
 mod smaps;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::io;
 use std::path::Path;

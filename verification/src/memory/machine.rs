@@ -1,0 +1,311 @@
+//! The weak-memory machine: what C11 lets a thread read, without load buffering.
+//!
+//! # Idea
+//!
+//! Every word has the list of all values stored to it, oldest first. A *view* says, for each word,
+//! how far down the list its owner has come: older values are out of reach. A load takes any value
+//! that its thread's view does not exclude. Each stored value carries the view that it releases, and
+//! whoever acquires it joins that view to its own.
+//!
+//! A thread has three views: `current` limits what it reads; `acquired` is what an acquire fence
+//! would add (the views of all values read so far, relaxed or not); `released` is what a relaxed
+//! store after a release fence passes on. One more view is handed through all sequentially
+//! consistent fences.
+//!
+//! A read-modify-write takes the newest value and passes on the view of what it read: that is the
+//! release sequence of C++20, which a plain store by anyone ends. A compare-exchange that fails may
+//! have read any value in reach that differs from the expected one, also when the newest would have
+//! let it succeed.
+//!
+//! # Limits
+//!
+//! A load never takes a value of the future (no load buffering), and the order of the stores to one
+//! word is the order in which they were executed (so 2+2W is never shown).
+//!
+//! # Source
+//!
+//! The view-based machines of Kang et al., *A Promising Semantics for Relaxed-Memory Concurrency*
+//! (POPL 2017), without promises, with the release sequences of C++20.
+
+use std::sync::Arc;
+
+use shm_arena::{Fence, Load, Rmw, Store};
+
+/// How far down each word's list its owner has come, and how many marks of each thread it knows.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+struct View {
+    words: Vec<u32>,
+    marks: Vec<u32>,
+}
+
+/// One stored value.
+#[derive(Clone, Debug)]
+struct Message {
+    value: u64,
+    /// What it releases beside itself, if anything.
+    view: Option<Arc<View>>,
+}
+
+/// The values of one word, oldest first; never empty.
+#[derive(Clone, Debug)]
+struct Cell {
+    messages: Vec<Message>,
+    /// Place of this word in views: words that were never stored to concurrently have none.
+    place: Option<usize>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Thread {
+    current: View,
+    acquired: View,
+    released: Option<Arc<View>>,
+}
+
+/// All words and all threads of one execution.
+#[derive(Default, Debug)]
+pub(crate) struct Machine {
+    cells: Vec<Cell>,
+    threads: Vec<Thread>,
+    sequential: View,
+    places: usize,
+}
+
+/// How a compare-exchange can end.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// Whether the newest value is the expected one.
+    pub(crate) succeeds: bool,
+    /// Ages of the values in reach that differ from the expected one, youngest first.
+    pub(crate) failures: Vec<usize>,
+}
+
+impl Machine {
+    /// Back to no words and the first thread alone.
+    pub(crate) fn reset(&mut self) {
+        self.cells.clear();
+        self.threads.clear();
+        self.threads.push(Thread::default());
+        self.sequential = View::default();
+        self.places = 0;
+    }
+
+    /// Adds zeroed words; gives the index of the first.
+    pub(crate) fn allocate(&mut self, words: usize) -> usize {
+        let first = self.cells.len();
+        let cell = Cell {
+            messages: vec![Message {
+                value: 0,
+                view: None,
+            }],
+            place: None,
+        };
+        self.cells.resize(first + words, cell);
+        first
+    }
+
+    /// A thread starts that knows all that its parent knows.
+    pub(crate) fn spawn(&mut self, parent: usize) -> usize {
+        let current = self.threads[parent].current.clone();
+        let acquired = current.clone();
+        self.threads.push(Thread {
+            current,
+            acquired,
+            released: None,
+        });
+        self.threads.len() - 1
+    }
+
+    /// A thread learns all that an ended one knew.
+    pub(crate) fn join(&mut self, thread: usize, ended: usize) {
+        let current = std::mem::take(&mut self.threads[ended].current);
+        self.threads[thread].current.join(&current);
+        self.threads[thread].acquired.join(&current);
+        self.threads[ended].current = current;
+    }
+
+    /// How many values of a word are in reach of a thread; at least one.
+    pub(crate) fn reach(&self, thread: usize, word: usize) -> usize {
+        let cell = &self.cells[word];
+        cell.messages.len() - self.threads[thread].current.at(cell.place)
+    }
+
+    /// Reads the value of this age: 0 is the newest, and an age is below the reach.
+    pub(crate) fn load(&mut self, thread: usize, word: usize, age: usize, order: Load) -> u64 {
+        let cell = &self.cells[word];
+        let index = cell.messages.len() - 1 - age;
+        let message = &cell.messages[index];
+        let thread = &mut self.threads[thread];
+        debug_assert!(
+            index >= thread.current.at(cell.place),
+            "a value out of reach"
+        );
+        thread.see(cell.place, index);
+        thread.receive(message.view.as_deref(), order);
+        message.value
+    }
+
+    /// Stores a value.
+    pub(crate) fn store(&mut self, thread: usize, word: usize, value: u64, order: Store) {
+        let releases = order == Store::Release;
+        self.append(thread, word, value, releases, None);
+    }
+
+    /// Changes the newest value; gives what it was.
+    pub(crate) fn modify(
+        &mut self,
+        thread: usize,
+        word: usize,
+        order: Rmw,
+        new: impl FnOnce(u64) -> u64,
+    ) -> u64 {
+        let acquires = matches!(order, Rmw::Acquire | Rmw::AcqRel);
+        let releases = matches!(order, Rmw::Release | Rmw::AcqRel);
+        let read = self.cells[word]
+            .messages
+            .last()
+            .expect("a word has a value")
+            .clone();
+        let load = if acquires {
+            Load::Acquire
+        } else {
+            Load::Relaxed
+        };
+        self.load(thread, word, 0, load);
+        self.append(thread, word, new(read.value), releases, read.view);
+        read.value
+    }
+
+    /// How a compare-exchange can end.
+    pub(crate) fn exchange(&self, thread: usize, word: usize, expected: u64) -> Exchange {
+        let messages = &self.cells[word].messages;
+        let values = messages
+            .iter()
+            .rev()
+            .take(self.reach(thread, word))
+            .enumerate();
+        Exchange {
+            succeeds: messages
+                .last()
+                .is_some_and(|newest| newest.value == expected),
+            failures: values
+                .filter(|(_, message)| message.value != expected)
+                .map(|(age, _)| age)
+                .collect(),
+        }
+    }
+
+    /// Orders a thread's accesses.
+    pub(crate) fn fence(&mut self, thread: usize, order: Fence) {
+        let thread = &mut self.threads[thread];
+        if order != Fence::Release {
+            thread.current.join(&thread.acquired);
+        }
+        if order == Fence::SeqCst {
+            self.sequential.join(&thread.current);
+            thread.current.join(&self.sequential);
+            thread.acquired.join(&thread.current);
+        }
+        if order != Fence::Acquire {
+            thread.released = Some(Arc::new(thread.current.clone()));
+        }
+    }
+
+    /// Adds a mark to a thread; gives how many marks of each thread precede this point.
+    pub(crate) fn mark(&mut self, thread: usize) -> Vec<u32> {
+        let known = &mut self.threads[thread];
+        let before = known.current.marks.clone();
+        for view in [&mut known.current, &mut known.acquired] {
+            if view.marks.len() <= thread {
+                view.marks.resize(thread + 1, 0);
+            }
+        }
+        known.current.marks[thread] += 1;
+        known.acquired.marks[thread] = known.current.marks[thread];
+        before
+    }
+
+    fn append(
+        &mut self,
+        thread: usize,
+        word: usize,
+        value: u64,
+        releases: bool,
+        sequence: Option<Arc<View>>,
+    ) {
+        let cell = &mut self.cells[word];
+        // Until a second thread exists, everybody knows everything: no history is needed.
+        if self.threads.len() == 1 {
+            cell.messages[0] = Message { value, view: None };
+            return;
+        }
+        let places = &mut self.places;
+        let place = *cell.place.get_or_insert_with(|| {
+            *places += 1;
+            *places - 1
+        });
+        let thread = &mut self.threads[thread];
+        thread.see(Some(place), cell.messages.len());
+        let own = if releases {
+            Some(Arc::new(thread.current.clone()))
+        } else {
+            thread.released.clone()
+        };
+        let view = match (own, sequence) {
+            (Some(own), Some(sequence)) => {
+                let mut both = View::clone(&own);
+                both.join(&sequence);
+                Some(Arc::new(both))
+            }
+            (own, sequence) => own.or(sequence),
+        };
+        cell.messages.push(Message { value, view });
+    }
+}
+
+impl Thread {
+    /// Values of a word before this index are out of reach from here.
+    fn see(&mut self, place: Option<usize>, index: usize) {
+        let Some(place) = place else { return };
+        self.current.raise(place, index);
+        self.acquired.raise(place, index);
+    }
+
+    /// Takes in what a value read releases.
+    fn receive(&mut self, view: Option<&View>, order: Load) {
+        let Some(view) = view else { return };
+        self.acquired.join(view);
+        if order == Load::Acquire {
+            self.current.join(view);
+        }
+    }
+}
+
+impl View {
+    fn at(&self, place: Option<usize>) -> usize {
+        place
+            .and_then(|place| self.words.get(place))
+            .map_or(0, |index| *index as usize)
+    }
+
+    fn raise(&mut self, place: usize, index: usize) {
+        if self.words.len() <= place {
+            self.words.resize(place + 1, 0);
+        }
+        let index = u32::try_from(index).expect("an execution has a bounded number of stores");
+        self.words[place] = self.words[place].max(index);
+    }
+
+    fn join(&mut self, other: &Self) {
+        raise_all(&mut self.words, &other.words);
+        raise_all(&mut self.marks, &other.marks);
+    }
+}
+
+fn raise_all(own: &mut Vec<u32>, other: &[u32]) {
+    if own.len() < other.len() {
+        own.resize(other.len(), 0);
+    }
+    for (own, other) in own.iter_mut().zip(other) {
+        *own = (*own).max(*other);
+    }
+}
