@@ -72,6 +72,31 @@ pub fn die_with_parent(parent: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Binds the calling thread to the `index`-th of the processors that it may use, if there are so
+/// many; says whether it did.
+pub fn pin_to_processor(index: usize) -> bool {
+    let mut allowed = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
+    let bytes = size_of::<libc::cpu_set_t>();
+    // SAFETY: the buffer is of the type and size that the call fills; 0 means this thread.
+    let answer = unsafe { libc::sched_getaffinity(0, bytes, allowed.as_mut_ptr()) };
+    // SAFETY: an all-zero set is valid (it is empty), whether or not the call filled it.
+    let allowed = unsafe { allowed.assume_init() };
+    if answer != 0 {
+        return false;
+    }
+    let processors = (0..bytes * 8).filter(|&processor| {
+        // SAFETY: the number is below the size of the set.
+        unsafe { libc::CPU_ISSET(processor, &allowed) }
+    });
+    let Some(chosen) = processors.into_iter().nth(index) else { return false };
+    // SAFETY: an all-zero set is valid: it is empty.
+    let mut only = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+    // SAFETY: the number came out of a set of the same size.
+    unsafe { libc::CPU_SET(chosen, &mut only) };
+    // SAFETY: the set is initialised and of the size that is told; 0 means this thread.
+    unsafe { libc::sched_setaffinity(0, bytes, &only) == 0 }
+}
+
 /// Bytes that can still be written below a path, or `None` if the system does not say.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;

@@ -91,6 +91,7 @@ struct Worker {
     limit: Box<dyn AnySide>,
     control: Arc<Control<MappedMemory>>,
     round: u64,
+    index: u32,
     workers: u32,
 }
 
@@ -118,7 +119,9 @@ fn build(
         .sides
         .into_iter()
         .zip(limit.sides)
-        .map(|(row, limit)| Worker {
+        .zip(job.first_worker..)
+        .map(|((row, limit), index)| Worker {
+            index,
             row,
             limit,
             control: Arc::clone(control),
@@ -212,12 +215,16 @@ impl Part<'_> {
 
 fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
     if let [worker] = workers {
+        worker.pin();
         return Ok(vec![worker.run_or_abort(run)?]);
     }
     thread::scope(|scope| {
         let threads: Vec<_> = workers
             .iter_mut()
-            .map(|worker| scope.spawn(move || worker.run_or_abort(run)))
+            .map(|worker| scope.spawn(move || {
+                worker.pin();
+                worker.run_or_abort(run)
+            }))
             .collect();
         let mut measured = Vec::new();
         let mut fault = None;
@@ -238,6 +245,14 @@ fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
 }
 
 impl Worker {
+    /// Binds two workers to two processors: one that waits gives way, and on one processor they
+    /// would run in turn and never beside each other.
+    fn pin(&self) {
+        if self.workers > 1 {
+            sys::pin_to_processor(self.index as usize);
+        }
+    }
+
     fn run_or_abort(&mut self, run: &Run) -> Result<Measured, Fault> {
         let control = Arc::clone(&self.control);
         self.run(run).inspect_err(|_| control.abort())
