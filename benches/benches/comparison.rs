@@ -39,12 +39,11 @@ fn main() -> ExitCode {
     runner.report()
 }
 
-/// Where the page and the records go.
+/// Where the page and the records go: `comparison` in cargo's target folder, of which this executable
+/// is at `release/deps`.
 fn output_directory() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
-        PathBuf::from,
-    );
+    let executable = std::env::current_exe().unwrap_or_default();
+    let target = executable.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Into::into);
     target.join("comparison")
 }
 

@@ -16,9 +16,6 @@ use crate::row::Place;
 /// Longest time to make and fill the tables of a cell.
 const CREATE_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Time beyond the planned length of a run after which a silent worker counts as hung.
-const RUN_TIME_SLACK: Duration = Duration::from_secs(20);
-
 /// The running workers of a cell.
 #[derive(Debug)]
 pub struct Cell {
@@ -71,12 +68,12 @@ impl Cell {
         self.stored
     }
 
-    /// Measures; gives one entry a worker. `planned` is how long it takes if all goes well.
-    pub fn run(&mut self, run: &Run, planned: Duration) -> Result<Vec<Measured>, Fault> {
+    /// Measures; gives one entry a worker. A worker that is silent for longer than the limit is
+    /// killed, and that is an error.
+    pub fn run(&mut self, run: &Run, limit: Duration) -> Result<Vec<Measured>, Fault> {
         for process in &mut self.processes {
             process.ask(&Request::Run(*run))?;
         }
-        let limit = planned * 20 + RUN_TIME_SLACK;
         let mut measured = Vec::new();
         let mut fault = None;
         for process in &mut self.processes {

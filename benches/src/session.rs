@@ -35,6 +35,9 @@ pub struct Session {
 /// Longest wait of a worker for another, in nanoseconds.
 const WAIT_NS_MAX: f64 = 10e9;
 
+/// Time beyond twenty times the planned one after which a silent worker counts as hung.
+const RUN_TIME_SLACK: Duration = Duration::from_secs(20);
+
 /// Pairs of windows of one request at most: about half a second.
 const PAIRS_OF_A_RUN_MAX: u32 = 1200;
 
@@ -74,6 +77,20 @@ impl Session {
 
     /// Starts the workers of a cell and fills its tables.
     pub fn open(self: &Rc<Self>, name: CellName) -> Result<Measurement, Fault> {
+        let (job, control) = self.job(name)?;
+        Ok(Measurement {
+            session: Rc::clone(self),
+            name,
+            value_bytes: job.site.value_bytes,
+            cell: Cell::start(&job)?,
+            tally: Tally::new(self.rate),
+            operations_of_a_window: 64.0,
+            _control: control,
+        })
+    }
+
+    /// What the workers of a cell are told, and the control words, which must outlive them.
+    pub fn job(&self, name: CellName) -> Result<(Job, MappedMemory), Fault> {
         let control =
             MappedMemory::memfd("shm-bench-control", CONTROL_WORDS * 8, &MappingOptions::default())
                 .map_err(|error| Fault::setup("control", "create", error))?;
@@ -104,16 +121,7 @@ impl Session {
                 directory: self.scratch.path.clone(),
             },
         };
-        let cell = Cell::start(&job)?;
-        Ok(Measurement {
-            session: Rc::clone(self),
-            name,
-            value_bytes,
-            cell,
-            tally: Tally::new(self.rate),
-            operations_of_a_window: 64.0,
-            _control: control,
-        })
+        Ok((job, control))
     }
 }
 
@@ -170,7 +178,7 @@ impl Measurement {
         let planned = Duration::from_secs_f64(
             f64::from(pairs) * 2.0 * session.settings.window_ns / 1e9,
         );
-        self.cell.run(&run, planned)
+        self.cell.run(&run, planned * 20 + RUN_TIME_SLACK)
     }
 
     /// Adds pairs until enough count, then measures single operations; gives the record.
