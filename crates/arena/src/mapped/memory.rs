@@ -254,10 +254,11 @@ impl Memory for MappedMemory {
         // Wide only where the run starts a line, which is then read whole: a run that crosses into
         // a second line would wait for a second miss.
         let line = index(at.word());
-        if line.is_multiple_of(8)
-            && line < self.word_count & !7
-            && let Some(line) = self.words()[line..].first_chunk()
-        {
+        if line.is_multiple_of(8) && line < self.word_count & !7 {
+            // SAFETY: both the line's start and the end of the last whole line in the memory are
+            // multiples of 8, so the start being below that end puts all 8 words inside it; that
+            // they may be referred to as words is argued in `words`.
+            let line = unsafe { self.base.add(line).cast::<[Word; 8]>().as_ref() };
             return self.lanes.match_line(line, tag) & ((1 << lanes) - 1);
         }
         self.match_words(at, tag, lanes)
