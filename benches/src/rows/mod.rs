@@ -19,7 +19,7 @@ pub use papaya::Papaya;
 pub use table::TableRow;
 
 /// Our default table.
-pub type CasBucket = TableRow<shm_table::CasBucket<Arc<MappedMemory>>>;
+pub type CasBucket = TableRow<shm_table::CasBucket<MappedMemory>>;
 
 /// The table of 1999.
-pub type Chained = TableRow<shm_table::Chained<Arc<MappedMemory>>>;
+pub type Chained = TableRow<shm_table::Chained<MappedMemory>>;

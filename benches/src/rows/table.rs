@@ -17,7 +17,7 @@ use crate::stream::Call;
 use crate::sys;
 
 /// The memory that an application hands to a table.
-type Shared = Arc<MappedMemory>;
+type Shared = MappedMemory;
 
 /// A worker's handle on one of our tables.
 #[derive(Debug)]
@@ -38,14 +38,14 @@ impl<D: Design<Shared>> TableRow<D> {
     }
 
     fn create_in(memory: &Shared, options: &TableOptions) -> Result<D, SegmentError> {
-        D::create(Arc::clone(memory), options, &environment(memory)?)
+        D::create(memory.clone(), options, &environment(memory)?)
     }
 }
 
 /// Deaths are told by the kernel's locks on the segment, as in an application.
 fn environment(memory: &Shared) -> Result<Environment, SegmentError> {
     Ok(Environment {
-        liveness: Arc::new(MappedLiveness::new(Arc::clone(memory))?),
+        liveness: Arc::new(MappedLiveness::new(memory.clone())?),
         boot: boot_id(),
         ..Environment::default()
     })
@@ -95,7 +95,7 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
         };
         let memory = Arc::new(memory.map_err(failed)?);
         let environment = environment(&memory).map_err(failed)?;
-        let table = D::attach(Arc::clone(&memory), &environment).map_err(failed)?;
+        let table = D::attach(memory.clone(), &environment).map_err(failed)?;
         Ok(Self { table, memory, address: address.to_owned() })
     }
 

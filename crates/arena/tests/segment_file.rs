@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
 use shm_arena::{
     Access, AttachOptions, CreateOptions, Load, MappedMemory, MappingOptions, Memory, Offset,
@@ -21,7 +21,7 @@ fn directory() -> tempfile::TempDir {
         .unwrap()
 }
 
-fn create(path: &Path, bytes: u64) -> Result<Arc<MappedMemory>, SegmentError> {
+fn create(path: &Path, bytes: u64) -> Result<MappedMemory, SegmentError> {
     MappedMemory::create(path, bytes, &CreateOptions::default(), Ok)
 }
 

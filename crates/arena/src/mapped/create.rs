@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Uid};
 use rustix::io::Errno;
@@ -35,11 +34,11 @@ impl MappedMemory {
         path: &Path,
         bytes: u64,
         options: &CreateOptions,
-        init: impl FnOnce(Arc<Self>) -> Result<T, E>,
+        init: impl FnOnce(Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let draft = Draft::new(path, bytes, options)?;
         let memory = draft.map(path, bytes, options)?;
-        let made = init(Arc::new(memory))?;
+        let made = init(memory)?;
         draft.publish(path)?;
         Ok(made)
     }

@@ -53,7 +53,7 @@ fn liveness_of(path: &Path, access: Access) -> MappedLiveness {
         access,
         ..AttachOptions::default()
     };
-    MappedLiveness::new(Arc::new(MappedMemory::attach(path, &options).unwrap())).unwrap()
+    MappedLiveness::new(MappedMemory::attach(path, &options).unwrap()).unwrap()
 }
 
 /// A process that runs [`holder`], and is killed in the end.
@@ -345,7 +345,6 @@ fn beacons_work_on_a_memory_descriptor() {
     let first = MappedMemory::memfd("beacons", 4096, &MappingOptions::default()).unwrap();
     let descriptor = first.descriptor().unwrap().try_clone_to_owned().unwrap();
     let second = MappedMemory::attach_descriptor(descriptor, &AttachOptions::default()).unwrap();
-    let (first, second) = (Arc::new(first), Arc::new(second));
     let (first, second) = (
         MappedLiveness::new(first).unwrap(),
         MappedLiveness::new(second).unwrap(),
@@ -360,8 +359,8 @@ fn beacons_work_on_a_memory_descriptor() {
 #[test]
 fn a_closed_descriptor_whose_number_was_reused_does_not_make_anybody_dead() {
     let segment = Segment::new("/dev/shm");
-    let memory = Arc::new(MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap());
-    let liveness = MappedLiveness::new(Arc::clone(&memory)).unwrap();
+    let memory = MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap();
+    let liveness = MappedLiveness::new(memory.clone()).unwrap();
     assert!(liveness.hold(HELD));
     let other = fs::File::open("/dev/null").unwrap();
     let number = memory.descriptor().unwrap();
