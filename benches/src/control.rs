@@ -35,7 +35,10 @@ pub struct Control<M> {
 impl<M: Memory> Control<M> {
     /// A handle on zeroed words, or on those of a cell that runs.
     pub fn new(memory: M) -> Self {
-        assert!(memory.word_count() >= CONTROL_WORDS, "a control has {CONTROL_WORDS} words");
+        assert!(
+            memory.word_count() >= CONTROL_WORDS,
+            "a control has {CONTROL_WORDS} words"
+        );
         Self { memory }
     }
 
@@ -151,8 +154,10 @@ mod tests {
                 })
             })
             .collect();
-        let mut all: Vec<u64> =
-            claimers.into_iter().flat_map(|claimer| claimer.join().unwrap()).collect();
+        let mut all: Vec<u64> = claimers
+            .into_iter()
+            .flat_map(|claimer| claimer.join().unwrap())
+            .collect();
         all.sort_unstable();
         assert_eq!(all, (0..10_000).collect::<Vec<_>>());
     }
@@ -160,7 +165,10 @@ mod tests {
     #[test]
     fn a_missing_worker_is_an_error_within_the_limit() {
         let control = Control::new(HeapMemory::new(CONTROL_WORDS));
-        assert!(matches!(control.meet(1, 2, 1_000_000), Err(Fault::PeerMissing)));
+        assert!(matches!(
+            control.meet(1, 2, 1_000_000),
+            Err(Fault::PeerMissing)
+        ));
     }
 
     #[test]

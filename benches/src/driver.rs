@@ -89,7 +89,9 @@ impl<R: Row, M: Memory> Side<R, M> {
         for chunk in 0.. {
             let mut is_done = true;
             for lane in lanes.clone() {
-                let Some(batch) = self.stream.fill_batch(lane, chunk) else { continue };
+                let Some(batch) = self.stream.fill_batch(lane, chunk) else {
+                    continue;
+                };
                 is_done = false;
                 for call in &batch.calls {
                     self.row.put(call, batch.value(call))?;
@@ -119,7 +121,14 @@ impl<R: Row, M: Memory> Side<R, M> {
 
     /// Times each operation alone and compares every value as a whole, outside the clock.
     fn single_operations(&mut self, window: &mut Window) -> Result<(), Fault> {
-        let Self { row, stream, value, expected, samples, .. } = self;
+        let Self {
+            row,
+            stream,
+            value,
+            expected,
+            samples,
+            ..
+        } = self;
         let mut busy = 0;
         for call in &stream.batch().calls {
             let begin = sys::ticks_fenced();
@@ -149,12 +158,16 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
     fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault> {
         let preemptions = sys::preemptions();
         let start = sys::ticks();
-        let mut window = Window { start, ..Window::default() };
+        let mut window = Window {
+            start,
+            ..Window::default()
+        };
         let mut before = start;
         self.samples.clear();
         loop {
             let missing = operations.saturating_sub(window.operations);
-            let calls = usize::try_from(missing).map_or(BATCH_CALLS, |calls| calls.min(BATCH_CALLS));
+            let calls =
+                usize::try_from(missing).map_or(BATCH_CALLS, |calls| calls.min(BATCH_CALLS));
             self.stream.refill(calls);
             window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
             match measure {
@@ -221,10 +234,18 @@ fn run_call<R: Row, M: Memory>(
                 verify::<R>(call, value)?;
                 return Ok(true);
             }
-            if stream.may_be_evicted(call) { Ok(false) } else { Err(lost::<R>(call, "get")) }
+            if stream.may_be_evicted(call) {
+                Ok(false)
+            } else {
+                Err(lost::<R>(call, "get"))
+            }
         }
         Verb::GetUnknown => {
-            if row.get(call, value)? { Err(Fault::Invented { row: R::NAME }) } else { Ok(false) }
+            if row.get(call, value)? {
+                Err(Fault::Invented { row: R::NAME })
+            } else {
+                Ok(false)
+            }
         }
         Verb::Put => {
             row.put(call, batch.value(call))?;
@@ -238,7 +259,11 @@ fn run_call<R: Row, M: Memory>(
             Err(lost::<R>(call, "take"))
         }
         Verb::Evict => {
-            if row.remove(&call.key)? { Ok(false) } else { Err(lost::<R>(call, "remove")) }
+            if row.remove(&call.key)? {
+                Ok(false)
+            } else {
+                Err(lost::<R>(call, "remove"))
+            }
         }
     }
 }
@@ -248,15 +273,28 @@ fn verify<R: Row>(call: &Call, value: &[u8]) -> Result<(), Fault> {
     if ends_with_check(value, call.check) {
         return Ok(());
     }
-    Err(wrong::<R>(call, format!("{} bytes that do not end with its check", value.len())))
+    Err(wrong::<R>(
+        call,
+        format!("{} bytes that do not end with its check", value.len()),
+    ))
 }
 
 #[cold]
 fn wrong<R: Row>(call: &Call, problem: String) -> Fault {
-    Fault::WrongValue { row: R::NAME, lane: call.lane, number: call.number, problem }
+    Fault::WrongValue {
+        row: R::NAME,
+        lane: call.lane,
+        number: call.number,
+        problem,
+    }
 }
 
 #[cold]
 fn lost<R: Row>(call: &Call, verb: &'static str) -> Fault {
-    Fault::Lost { row: R::NAME, verb, lane: call.lane, number: call.number }
+    Fault::Lost {
+        row: R::NAME,
+        verb,
+        lane: call.lane,
+        number: call.number,
+    }
 }

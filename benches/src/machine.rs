@@ -34,7 +34,8 @@ impl Machine {
         let processor = read("/proc/cpuinfo");
         let field = |name: &str| {
             let line = processor.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
+            line.and_then(|line| line.split_once(": "))
+                .map(|(_, value)| value.to_owned())
         };
         let flags = field("flags").unwrap_or_default();
         Self {
@@ -44,22 +45,23 @@ impl Machine {
             kernel: one_line("/proc/sys/kernel/osrelease"),
             is_virtual: flags.split(' ').any(|flag| flag == "hypervisor"),
             load: one_line("/proc/loadavg"),
-            shared_huge_pages: chosen(&one_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled")),
+            shared_huge_pages: chosen(&one_line(
+                "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+            )),
             shared_memory_free: sys::free_bytes(Path::new("/dev/shm")),
         }
     }
 
     /// One line.
     pub fn summary(&self) -> String {
-        let kind = if self.is_virtual { "virtual machine" } else { "machine" };
+        let kind = if self.is_virtual {
+            "virtual machine"
+        } else {
+            "machine"
+        };
         format!(
             "{}, {} cores ({kind}), caches {}, Linux {}, huge pages for shared memory: {}, load {}",
-            self.processor,
-            self.cores,
-            self.caches,
-            self.kernel,
-            self.shared_huge_pages,
-            self.load
+            self.processor, self.cores, self.caches, self.kernel, self.shared_huge_pages, self.load
         )
     }
 }
@@ -80,18 +82,26 @@ fn caches() -> String {
             let kind = one_line(directory.join("type"));
             directory.exists().then_some(())?;
             (kind != "Instruction").then(|| {
-                let (level, size) =
-                    (one_line(directory.join("level")), one_line(directory.join("size")));
+                let (level, size) = (
+                    one_line(directory.join("level")),
+                    one_line(directory.join("size")),
+                );
                 format!("L{level} {size}")
             })
         })
         .collect();
-    if all.is_empty() { "unknown".to_owned() } else { all.join(", ") }
+    if all.is_empty() {
+        "unknown".to_owned()
+    } else {
+        all.join(", ")
+    }
 }
 
 /// The choice that a kernel file marks with brackets.
 fn chosen(line: &str) -> String {
-    let marked = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let marked = line
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
     marked.map_or_else(|| line.to_owned(), |(choice, _)| choice.to_owned())
 }
 

@@ -52,7 +52,7 @@ impl Geometry {
     /// The slot where the search for a hash starts: its leading bits.
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        index_of(u64::from(hash) * self.slots as u64 >> 32)
+        index_of((u64::from(hash) * self.slots as u64) >> 32)
     }
 }
 
@@ -72,7 +72,9 @@ impl<'a> Slab<'a> {
     /// Copies a value out.
     #[inline(always)]
     pub(crate) fn get(&self, key: &Key, value: &mut Vec<u8>) -> bool {
-        let Some((_, block)) = self.find(key) else { return false };
+        let Some((_, block)) = self.find(key) else {
+            return false;
+        };
         self.copy_out(block, value);
         true
     }
@@ -80,7 +82,9 @@ impl<'a> Slab<'a> {
     /// Stores an entry whose key is not there; `false` if no block is free.
     #[inline(always)]
     pub(crate) fn put(&mut self, key: &Key, value: &[u8]) -> bool {
-        let Some(block) = self.allocate() else { return false };
+        let Some(block) = self.allocate() else {
+            return false;
+        };
         let at = self.geometry.block(block);
         self.set_word(at, value.len() as u64);
         self.bytes[at + 8..at + BLOCK_HEADER_BYTES].copy_from_slice(key);
@@ -91,14 +95,19 @@ impl<'a> Slab<'a> {
         while self.word(self.geometry.slot(index)) != 0 {
             index += 1;
         }
-        self.set_word(self.geometry.slot(index), u64::from(hash) << 32 | (block as u64 + 1));
+        self.set_word(
+            self.geometry.slot(index),
+            u64::from(hash) << 32 | (block as u64 + 1),
+        );
         true
     }
 
     /// Copies a value out and removes the entry.
     #[inline(always)]
     pub(crate) fn take(&mut self, key: &Key, value: &mut Vec<u8>) -> bool {
-        let Some((slot, block)) = self.find(key) else { return false };
+        let Some((slot, block)) = self.find(key) else {
+            return false;
+        };
         self.copy_out(block, value);
         self.release(slot, block);
         true
@@ -107,7 +116,9 @@ impl<'a> Slab<'a> {
     /// Removes an entry.
     #[inline(always)]
     pub(crate) fn remove(&mut self, key: &Key) -> bool {
-        let Some((slot, block)) = self.find(key) else { return false };
+        let Some((slot, block)) = self.find(key) else {
+            return false;
+        };
         self.release(slot, block);
         true
     }
@@ -209,7 +220,10 @@ fn hash_of(key: &Key) -> u32 {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "benches run on 64-bit machines alone")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "benches run on 64-bit machines alone"
+)]
 fn index_of(word: u64) -> usize {
     word as usize
 }
@@ -267,6 +281,10 @@ mod tests {
         while slab.put(&session_id(1, 0, next), b"12345678") {
             next += 1;
         }
-        assert_eq!(next - 1000 + model.len() as u64, 100, "{fulls} refusals before");
+        assert_eq!(
+            next - 1000 + model.len() as u64,
+            100,
+            "{fulls} refusals before"
+        );
     }
 }

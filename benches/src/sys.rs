@@ -55,7 +55,11 @@ pub fn preemptions() -> u64 {
     let answer = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
     // SAFETY: an all-zero `rusage` is valid (integers only), whether or not the call filled it.
     let usage = unsafe { usage.assume_init() };
-    if answer == 0 { u64::try_from(usage.ru_nivcsw).unwrap_or(0) } else { 0 }
+    if answer == 0 {
+        u64::try_from(usage.ru_nivcsw).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 /// Makes the kernel kill this process when its parent dies; an error if the parent is gone.
@@ -67,7 +71,9 @@ pub fn die_with_parent(parent: u32) -> io::Result<()> {
     }
     // The parent may have died before the request was made.
     if std::os::unix::process::parent_id() != parent {
-        return Err(io::Error::other("the process that started this worker is gone"));
+        return Err(io::Error::other(
+            "the process that started this worker is gone",
+        ));
     }
     Ok(())
 }
@@ -88,7 +94,9 @@ pub fn pin_to_processor(index: usize) -> bool {
         // SAFETY: the number is below the size of the set.
         unsafe { libc::CPU_ISSET(processor, &allowed) }
     });
-    let Some(chosen) = processors.into_iter().nth(index) else { return false };
+    let Some(chosen) = processors.into_iter().nth(index) else {
+        return false;
+    };
     // SAFETY: an all-zero set is valid: it is empty.
     let mut only = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
     // SAFETY: the number came out of a set of the same size.
@@ -134,16 +142,22 @@ impl Region {
     /// Makes a zeroed region, in a file if a path is given, else in an unnamed one.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => {
-                OpenOptions::new().read(true).write(true).create_new(true).open(path)?
-            }
+            Some(path) => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path)?,
             None => memory_file(0)?,
         };
         file.set_len(bytes as u64)?;
         // SAFETY: the file is new and only workers of this run reach it; they map it for reading
         // after this process has stopped writing (rows that write later are private).
         let map = unsafe { MmapOptions::new().len(bytes).map_mut(&file)? };
-        Ok(Self { file, path: path.map(Path::to_path_buf), map })
+        Ok(Self {
+            file,
+            path: path.map(Path::to_path_buf),
+            map,
+        })
     }
 
     /// The bytes.
@@ -189,7 +203,11 @@ impl FrozenRegion {
 
 /// A path that opens the same file again from any process of this user, while this one lives.
 pub fn address_of(file: &impl AsRawFd) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
+    PathBuf::from(format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        file.as_raw_fd()
+    ))
 }
 
 /// Bytes that processes share under a process-shared `pthread_mutex_t` in front of them.
@@ -215,9 +233,11 @@ impl LockedRegion {
     /// Makes a zeroed region with an unlocked mutex.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => {
-                OpenOptions::new().read(true).write(true).create_new(true).open(path)?
-            }
+            Some(path) => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path)?,
             None => memory_file(0)?,
         };
         file.set_len((MUTEX_BYTES + bytes) as u64)?;
@@ -236,7 +256,13 @@ impl LockedRegion {
         let map = MmapOptions::new().map_raw(&file)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| io::Error::other("no mapping"))?;
         let bytes = map.len() - MUTEX_BYTES;
-        Ok(Self { base, bytes, file, path, _map: map })
+        Ok(Self {
+            base,
+            bytes,
+            file,
+            path,
+            _map: map,
+        })
     }
 
     fn mutex(&self) -> *mut libc::pthread_mutex_t {
@@ -292,7 +318,11 @@ impl Drop for Release {
 }
 
 fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(answer)) }
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(answer))
+    }
 }
 
 /// Opens an LMDB environment as fast as it goes without durability: one writable mapping, no
@@ -327,7 +357,7 @@ impl BareMemory {
         Ok(Self {
             mapping: MmapOptions::new()
                 .len(bytes)
-                .map_raw(&descriptor.as_raw_fd())?,
+                .map_raw(descriptor.as_raw_fd())?,
         })
     }
 

@@ -23,7 +23,9 @@ const LIMIT_LANES: u32 = 16;
 
 /// Runs as a worker and ends the process, if the environment says that this is one.
 pub fn branch() {
-    let Ok(job) = std::env::var(WORKER_VARIABLE) else { return };
+    let Ok(job) = std::env::var(WORKER_VARIABLE) else {
+        return;
+    };
     let job: Job = match serde_json::from_str(&job) {
         Ok(job) => job,
         Err(error) => {
@@ -130,7 +132,10 @@ fn build(
         })
         .collect();
     let reply = Reply::Ready {
-        addresses: Addresses { row: row.address, limit: limit.address },
+        addresses: Addresses {
+            row: row.address,
+            limit: limit.address,
+        },
         stored: row.stored,
         facts: row.facts,
     };
@@ -159,14 +164,20 @@ impl RowVisitor for Part<'_> {
 
     fn visit<R: Row>(self) -> Self::Output {
         let job = self.job;
-        let site = crate::row::Site { role: self.role.to_owned(), ..job.site.clone() };
+        let site = crate::row::Site {
+            role: self.role.to_owned(),
+            ..job.site.clone()
+        };
         let first = match &self.address {
             Some(address) => R::join(&site, address)?,
             None => R::create(&site)?,
         };
         let (address, facts) = (first.address(), first.facts());
         // Threads share the first handle once its table is filled: a limit may need it frozen.
-        let mut first = Some(Side::new(first, self.stream(self.lanes::<R>(job.first_worker))));
+        let mut first = Some(Side::new(
+            first,
+            self.stream(self.lanes::<R>(job.first_worker)),
+        ));
         let mut stored = 0;
         let mut sides: Vec<Box<dyn AnySide>> = Vec::new();
         let mut shared = Vec::new();
@@ -174,7 +185,9 @@ impl RowVisitor for Part<'_> {
             let lanes = self.lanes::<R>(worker);
             let mut side = match first.take() {
                 Some(side) => side,
-                None if R::PLACE == Place::Private => Side::new(R::create(&site)?, self.stream(lanes)),
+                None if R::PLACE == Place::Private => {
+                    Side::new(R::create(&site)?, self.stream(lanes))
+                }
                 None => {
                     let row = shared.pop().ok_or_else(|| {
                         Fault::setup(R::NAME, "share", "it does not live in threads")
@@ -184,11 +197,18 @@ impl RowVisitor for Part<'_> {
             };
             if R::PLACE == Place::Private || worker == 0 {
                 stored += side.fill(lanes.first..lanes.first + lanes.count)?;
-                shared = (1..job.own_workers).filter_map(|_| side.row().share()).collect();
+                shared = (1..job.own_workers)
+                    .filter_map(|_| side.row().share())
+                    .collect();
             }
             sides.push(Box::new(side));
         }
-        Ok(Sides { sides, address, stored, facts })
+        Ok(Sides {
+            sides,
+            address,
+            stored,
+            facts,
+        })
     }
 }
 
@@ -196,8 +216,16 @@ impl Part<'_> {
     fn lanes<R: Row>(&self, worker: u32) -> Lanes {
         let own = self.first_lane + worker;
         match R::PLACE {
-            Place::Private => Lanes { first: own, count: 1, own },
-            _ => Lanes { first: self.first_lane, count: self.job.workers, own },
+            Place::Private => Lanes {
+                first: own,
+                count: 1,
+                own,
+            },
+            _ => Lanes {
+                first: self.first_lane,
+                count: self.job.workers,
+                own,
+            },
         }
     }
 
@@ -221,10 +249,12 @@ fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
     thread::scope(|scope| {
         let threads: Vec<_> = workers
             .iter_mut()
-            .map(|worker| scope.spawn(move || {
-                worker.pin();
-                worker.run_or_abort(run)
-            }))
+            .map(|worker| {
+                scope.spawn(move || {
+                    worker.pin();
+                    worker.run_or_abort(run)
+                })
+            })
             .collect();
         let mut measured = Vec::new();
         let mut fault = None;
@@ -236,7 +266,10 @@ fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
                 Ok(Err(other)) => fault = Some(other),
                 Err(_) => {
                     let problem = "panicked".to_owned();
-                    fault = Some(Fault::Worker { worker: index, problem });
+                    fault = Some(Fault::Worker {
+                        worker: index,
+                        problem,
+                    });
                 }
             }
         }
@@ -267,7 +300,8 @@ impl Worker {
             // Row and limit change places, so that neither always comes second.
             for half in [index % 2, 1 - index % 2] {
                 self.round += 1;
-                self.control.meet(self.round, self.workers, run.wait_ticks_max)?;
+                self.control
+                    .meet(self.round, self.workers, run.wait_ticks_max)?;
                 if half == 0 {
                     pair.row = self.row.window(run.measure, run.operations)?;
                 } else {

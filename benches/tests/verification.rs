@@ -44,7 +44,12 @@ struct Model {
 
 impl Model {
     fn new(wrong: Wrong) -> Self {
-        Self { wrong, calls: 0, map: HashMap::new(), previous: Vec::new() }
+        Self {
+            wrong,
+            calls: 0,
+            map: HashMap::new(),
+            previous: Vec::new(),
+        }
     }
 
     /// Whether the fault shows in this call.
@@ -119,7 +124,9 @@ impl Row for Model {
         if self.strikes(Wrong::TakesTwice) {
             return Ok(false);
         }
-        let Some(stored) = self.map.remove(&call.key) else { return Ok(false) };
+        let Some(stored) = self.map.remove(&call.key) else {
+            return Ok(false);
+        };
         value.clone_from(&stored);
         self.spoil(value);
         Ok(!self.strikes(Wrong::Forgets))
@@ -139,7 +146,11 @@ fn side(wrong: Wrong, workload: Workload) -> Result<Side<Model, HeapMemory>, Fau
         corpus: Arc::clone(&CORPUS),
         workload,
         entries: 1000,
-        lanes: Lanes { first: 0, count: 1, own: 0 },
+        lanes: Lanes {
+            first: 0,
+            count: 1,
+            own: 0,
+        },
         seed: 5,
     });
     let mut side = Side::new(Model::new(wrong), stream);
@@ -173,7 +184,10 @@ fn a_wrong_value_ends_the_measurement() {
         for workload in Workload::ALL {
             for measure in BOTH {
                 let fault = run(wrong, workload, measure).unwrap_err();
-                assert!(matches!(fault, Fault::WrongValue { .. }), "{wrong:?}: {fault}");
+                assert!(
+                    matches!(fault, Fault::WrongValue { .. }),
+                    "{wrong:?}: {fault}"
+                );
             }
         }
     }
@@ -191,7 +205,12 @@ fn a_lost_session_ends_the_measurement() {
         let fault = run(Wrong::Forgets, workload, Measure::Throughput).unwrap_err();
         assert!(matches!(fault, Fault::Lost { .. }), "{workload:?}: {fault}");
     }
-    let fault = run(Wrong::TakesTwice, Workload::RustlsTls13, Measure::Throughput).unwrap_err();
+    let fault = run(
+        Wrong::TakesTwice,
+        Workload::RustlsTls13,
+        Measure::Throughput,
+    )
+    .unwrap_err();
     assert!(matches!(fault, Fault::Lost { verb: "take", .. }), "{fault}");
 }
 
@@ -199,7 +218,12 @@ fn a_lost_session_ends_the_measurement() {
 fn an_invented_session_and_a_refused_store_end_the_measurement() {
     let fault = run(Wrong::Invents, Workload::OpensslTls12, Measure::Throughput).unwrap_err();
     assert!(matches!(fault, Fault::Invented { .. }), "{fault}");
-    let fault = run(Wrong::RefusesStores, Workload::RustlsTls13, Measure::Throughput).unwrap_err();
+    let fault = run(
+        Wrong::RefusesStores,
+        Workload::RustlsTls13,
+        Measure::Throughput,
+    )
+    .unwrap_err();
     assert!(matches!(fault, Fault::Verb { verb: "put", .. }), "{fault}");
 }
 
@@ -216,7 +240,10 @@ fn a_limit_that_is_made_slow_lowers_the_ratio() {
             })
             .collect();
         let mut tally = Tally::new(rate);
-        tally.add_throughput(&[Measured { pairs, ..Measured::default() }]);
+        tally.add_throughput(&[Measured {
+            pairs,
+            ..Measured::default()
+        }]);
         tally.verdict().unwrap().ratio.median
     };
     let (honest, slowed) = (ratio(Wrong::Nothing), ratio(Wrong::Slow));

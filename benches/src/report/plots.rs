@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// What is drawn of one series in one row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Mark {
-    /// From the left edge to a value, the value beside it.
+    /// From the reference, or else from the left edge, to a value.
     Bar(f64),
     /// A value between two others.
     Range {
@@ -58,8 +58,11 @@ const MARK_HEIGHT: i32 = 17;
 const ROW_GAP: i32 = 12;
 
 /// Colours that differ for readers who see colours differently (Okabe and Ito).
-const COLOURS: [RGBColor; 3] =
-    [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
+const COLOURS: [RGBColor; 3] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+];
 const INK: RGBColor = RGBColor(40, 44, 52);
 const FAINT: RGBColor = RGBColor(222, 226, 232);
 
@@ -86,7 +89,10 @@ impl Plot {
 
     /// Ends of the scale: powers of ten, or of two where everything lies close together.
     fn scale(&self) -> Scale {
-        let extents = self.rows.iter().flat_map(|(_, marks)| marks.iter().flatten());
+        let extents = self
+            .rows
+            .iter()
+            .flat_map(|(_, marks)| marks.iter().flatten());
         let reference = self.reference.map(|value| (value, value));
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (from, to) in extents.map(|mark| mark.extent()).chain(reference) {
@@ -104,7 +110,10 @@ impl Plot {
     }
 
     fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Answer {
-        let title = ("sans-serif", 17).into_font().style(FontStyle::Bold).color(&INK);
+        let title = ("sans-serif", 17)
+            .into_font()
+            .style(FontStyle::Bold)
+            .color(&INK);
         area.draw(&Text::new(self.title.as_str(), (8, 8), title))?;
         let scale = self.scale();
         self.draw_scale(area, &scale)?;
@@ -113,7 +122,11 @@ impl Plot {
             let top = TOP + count(index) * self.row_height() + ROW_GAP / 2;
             let style = text(14, HPos::Right, VPos::Center);
             let middle = top + MARK_HEIGHT * count(self.series.len()) / 2;
-            area.draw(&Text::new(label.as_str(), (LABEL_WIDTH - 10, middle), style))?;
+            area.draw(&Text::new(
+                label.as_str(),
+                (LABEL_WIDTH - 10, middle),
+                style,
+            ))?;
             for (series, mark) in marks.iter().enumerate() {
                 if let Some(mark) = mark {
                     let top = top + MARK_HEIGHT * count(series);
@@ -148,7 +161,11 @@ impl Plot {
         for (index, name) in self.series.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()].filled();
             area.draw(&Rectangle::new([(x, 36), (x + 12, 48)], colour))?;
-            area.draw(&Text::new(name.as_str(), (x + 18, 42), text(13, HPos::Left, VPos::Center)))?;
+            area.draw(&Text::new(
+                name.as_str(),
+                (x + 18, 42),
+                text(13, HPos::Left, VPos::Center),
+            ))?;
             x += 40 + 8 * count(name.len());
         }
         Ok(())
@@ -163,11 +180,18 @@ impl Plot {
         colour: RGBColor,
     ) -> Answer {
         let middle = top + MARK_HEIGHT / 2;
-        let value = match mark {
+        let (value, right) = match mark {
             Mark::Bar(value) => {
-                let corners = [(LABEL_WIDTH, top + 2), (scale.position(value), top + MARK_HEIGHT - 2)];
+                let from = self
+                    .reference
+                    .map_or(LABEL_WIDTH, |reference| scale.position(reference));
+                let to = scale.position(value);
+                let corners = [
+                    (from.min(to), top + 2),
+                    (from.max(to), top + MARK_HEIGHT - 2),
+                ];
                 area.draw(&Rectangle::new(corners, colour.filled()))?;
-                value
+                (value, value.max(self.reference.unwrap_or(value)))
             }
             Mark::Range { low, value, high } => {
                 let (from, to) = (scale.position(low), scale.position(high));
@@ -177,12 +201,16 @@ impl Plot {
                     let points = vec![(end, middle - 5), (end, middle + 5)];
                     area.draw(&PathElement::new(points, colour.stroke_width(2)))?;
                 }
-                area.draw(&Circle::new((scale.position(value), middle), 5, colour.filled()))?;
-                value
+                area.draw(&Circle::new(
+                    (scale.position(value), middle),
+                    5,
+                    colour.filled(),
+                ))?;
+                (value, high.max(value))
             }
         };
         let label = format!("{value:.*}", self.precision);
-        let at = (scale.position(mark.extent().1.max(value)) + 8, middle);
+        let at = (scale.position(right) + 8, middle);
         area.draw(&Text::new(label, at, text(12, HPos::Left, VPos::Center)))?;
         Ok(())
     }
@@ -215,12 +243,15 @@ impl Scale {
 }
 
 fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&INK).pos(Pos::new(horizontal, vertical))
+    ("sans-serif", size)
+        .into_font()
+        .color(&INK)
+        .pos(Pos::new(horizontal, vertical))
 }
 
 /// A number of a scale, without what it does not need.
 fn number(value: f64) -> String {
-    if value >= 1000.0 {
+    if value >= 1000.0 && value % 1000.0 == 0.0 {
         format!("{}k", value / 1000.0)
     } else {
         format!("{value}")
@@ -231,7 +262,10 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "within the width of the plot")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "within the width of the plot"
+)]
 fn pixels(length: f64) -> i32 {
     length.round() as i32
 }

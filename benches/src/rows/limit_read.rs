@@ -34,13 +34,21 @@ const ENTRIES_OF_A_LINE: usize = 4;
 const ENTRY_HEADER_BYTES: usize = 40;
 
 impl LimitRead {
-    fn with_bytes(site: &Site, bytes: impl FnOnce(usize) -> Result<Bytes, Fault>) -> Result<Self, Fault> {
+    fn with_bytes(
+        site: &Site,
+        bytes: impl FnOnce(usize) -> Result<Bytes, Fault>,
+    ) -> Result<Self, Fault> {
         let entries = to_index(site.entries);
         let index_bytes = entries.div_ceil(ENTRIES_OF_A_LINE) * 64;
         let entry_bytes =
             (ENTRY_HEADER_BYTES + to_index(site.value_bytes_max)).next_multiple_of(64);
         let bytes = bytes(index_bytes + entries * entry_bytes)?;
-        Ok(Self { bytes, index_bytes, entry_bytes, stored: 0 })
+        Ok(Self {
+            bytes,
+            index_bytes,
+            entry_bytes,
+            stored: 0,
+        })
     }
 
     #[inline(always)]
@@ -93,7 +101,12 @@ impl Row for LimitRead {
     fn share(&self) -> Option<Self> {
         let region = FrozenRegion::open(Path::new(&self.address())).ok()?;
         let (index_bytes, entry_bytes) = (self.index_bytes, self.entry_bytes);
-        Some(Self { bytes: Bytes::Frozen(region), index_bytes, entry_bytes, stored: 0 })
+        Some(Self {
+            bytes: Bytes::Frozen(region),
+            index_bytes,
+            entry_bytes,
+            stored: 0,
+        })
     }
 
     #[inline(always)]
@@ -111,7 +124,9 @@ impl Row for LimitRead {
         let entry = self.index_bytes + self.stored * self.entry_bytes;
         self.stored += 1;
         let slot = Self::slot(call.place);
-        let Bytes::Filling(region) = &mut self.bytes else { return Err(Self::refused("put")) };
+        let Bytes::Filling(region) = &mut self.bytes else {
+            return Err(Self::refused("put"));
+        };
         let bytes = region.bytes_mut();
         bytes[slot..slot + 8].copy_from_slice(&(entry as u64).to_ne_bytes());
         bytes[entry..entry + 8].copy_from_slice(&(value.len() as u64).to_ne_bytes());
@@ -138,7 +153,10 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "benches run on 64-bit machines alone")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "benches run on 64-bit machines alone"
+)]
 fn to_index(word: u64) -> usize {
     word as usize
 }

@@ -34,7 +34,11 @@ impl Lmdb {
             })
             .map_err(failed)?
             .unwrap_commit();
-        Ok(Self { environment, database, directory })
+        Ok(Self {
+            environment,
+            database,
+            directory,
+        })
     }
 }
 
@@ -69,7 +73,9 @@ impl Row for Lmdb {
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let read = self.environment.read_txn().map_err(failed("get"))?;
         let stored = self.database.get(&read, &call.key).map_err(failed("get"))?;
-        let Some(stored) = stored else { return Ok(false) };
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
         Ok(true)
@@ -78,18 +84,27 @@ impl Row for Lmdb {
     #[inline(always)]
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
         let mut write = self.environment.write_txn().map_err(failed("put"))?;
-        self.database.put(&mut write, &call.key, value).map_err(failed("put"))?;
+        self.database
+            .put(&mut write, &call.key, value)
+            .map_err(failed("put"))?;
         write.commit().map_err(failed("put"))
     }
 
     #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let mut write = self.environment.write_txn().map_err(failed("take"))?;
-        let stored = self.database.get(&write, &call.key).map_err(failed("take"))?;
-        let Some(stored) = stored else { return Ok(false) };
+        let stored = self
+            .database
+            .get(&write, &call.key)
+            .map_err(failed("take"))?;
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
-        self.database.delete(&mut write, &call.key).map_err(failed("take"))?;
+        self.database
+            .delete(&mut write, &call.key)
+            .map_err(failed("take"))?;
         write.commit().map_err(failed("take"))?;
         Ok(true)
     }
@@ -97,7 +112,10 @@ impl Row for Lmdb {
     #[inline(always)]
     fn remove(&mut self, key: &Key) -> Result<bool, Fault> {
         let mut write = self.environment.write_txn().map_err(failed("remove"))?;
-        let is_removed = self.database.delete(&mut write, key).map_err(failed("remove"))?;
+        let is_removed = self
+            .database
+            .delete(&mut write, key)
+            .map_err(failed("remove"))?;
         write.commit().map_err(failed("remove"))?;
         Ok(is_removed)
     }

@@ -22,8 +22,9 @@ impl Row for MutexSlab {
 
     fn create(site: &Site) -> Result<Self, Fault> {
         let geometry = Geometry::new(site.entries, site.value_bytes_max);
-        let region = LockedRegion::create(site.shared_file(Self::NAME).as_deref(), geometry.bytes())
-            .map_err(|error| Fault::setup(Self::NAME, "create", error))?;
+        let region =
+            LockedRegion::create(site.shared_file(Self::NAME).as_deref(), geometry.bytes())
+                .map_err(|error| Fault::setup(Self::NAME, "create", error))?;
         Ok(Self { geometry, region })
     }
 
@@ -40,12 +41,17 @@ impl Row for MutexSlab {
 
     #[inline(always)]
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
-        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).get(&call.key, value)))
+        Ok(self
+            .region
+            .with(|bytes| Slab::new(self.geometry, bytes).get(&call.key, value)))
     }
 
     #[inline(always)]
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
-        if self.region.with(|bytes| Slab::new(self.geometry, bytes).put(&call.key, value)) {
+        if self
+            .region
+            .with(|bytes| Slab::new(self.geometry, bytes).put(&call.key, value))
+        {
             Ok(())
         } else {
             Err(Fault::verb(Self::NAME, "put", "no free block"))
@@ -54,11 +60,15 @@ impl Row for MutexSlab {
 
     #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
-        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).take(&call.key, value)))
+        Ok(self
+            .region
+            .with(|bytes| Slab::new(self.geometry, bytes).take(&call.key, value)))
     }
 
     #[inline(always)]
     fn remove(&mut self, key: &Key) -> Result<bool, Fault> {
-        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).remove(key)))
+        Ok(self
+            .region
+            .with(|bytes| Slab::new(self.geometry, bytes).remove(key)))
     }
 }
