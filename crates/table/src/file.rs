@@ -13,7 +13,7 @@ use crate::kind::Kind;
 use crate::options::TableOptions;
 
 /// A table of any design that processes share.
-pub type SharedTable = AnyTable<Arc<MappedMemory>>;
+pub type SharedTable = AnyTable<MappedMemory>;
 
 impl SharedTable {
     /// Makes a file with an empty table, complete before anybody can find it, and attaches.
@@ -29,10 +29,8 @@ impl SharedTable {
         file: &CreateOptions,
     ) -> Result<Self, SegmentError> {
         let bytes = Self::byte_count(kind, options).map_err(|error| error.in_file(path))?;
-        MappedMemory::create(path, bytes, file, |memory| {
-            Self::fill(kind, memory, options)
-        })
-        .map_err(|error| error.in_file(path))
+        MappedMemory::create(path, bytes, file, |memory| Self::fill(kind, memory, options))
+            .map_err(|error| error.in_file(path))
     }
 
     /// Joins the table in a file, whatever its kind.
@@ -108,11 +106,11 @@ impl SharedTable {
         options: &TableOptions,
     ) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::create(kind, memory, options, &environment)
+        Self::create(kind, MappedMemory::clone(&memory), options, &environment)
     }
 
     fn join(memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::attach(memory, &environment)
+        Self::attach(MappedMemory::clone(&memory), &environment)
     }
 }
