@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use shm_arena::{Block, Load, Memory, Offset};
+use shm_arena::{Block, Load, Memory};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
@@ -24,8 +24,8 @@ impl<M: Memory> CasBucket<M> {
         Home { at: self.bucket_at(bucket), bucket, tag: 0 }
     }
 
-    fn slot(&self, at: Offset, slot: u32) -> Slot {
-        Slot::from_bits(self.memory().load(at + (u64::from(slot) + 1), Load::Relaxed))
+    fn slot(&self, bucket: u64, slot: u32) -> Slot {
+        Slot::from_bits(self.memory().load(self.slot_at(bucket, slot), Load::Relaxed))
     }
 
     /// The entries of one bucket at one instant.
@@ -37,7 +37,7 @@ impl<M: Memory> CasBucket<M> {
             let header = self.load_header(home.at)?;
             let mut damaged = None;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                let block = self.slot(home.at, slot).block();
+                let block = self.slot(bucket, slot).block();
                 let Some((entry, shape)) = EntryView::shaped(&self.arena, block) else {
                     damaged = Some(block.offset().word());
                     break;
@@ -84,7 +84,7 @@ impl<M: Memory> CasBucket<M> {
                 if header.live() == 0 {
                     break;
                 }
-                let Some(found) = self.first_live(home.at, header)? else {
+                let Some(found) = self.first_live(home, header)? else {
                     continue;
                 };
                 let Some(located) = lease.locate(found.slot.block()) else {
@@ -99,12 +99,18 @@ impl<M: Memory> CasBucket<M> {
         Ok(removed)
     }
 
-    fn first_live(&self, at: Offset, header: Header) -> Result<Option<Found<'_, M>>, Error> {
+    fn first_live(&self, home: Home, header: Header) -> Result<Option<Found<'_, M>>, Error> {
         let number = header.live().trailing_zeros();
-        let slot = self.slot(at, number);
+        let slot = self.slot(home.bucket, number);
         match EntryView::shaped(&self.arena, slot.block()) {
-            Some((entry, shape)) => Ok(Some(Found { live_bit: 1 << number, slot, shape, entry })),
-            None if self.is_unchanged(at, header) => {
+            Some((entry, shape)) => Ok(Some(Found {
+                at: self.slot_at(home.bucket, number),
+                live_bit: 1 << number,
+                slot,
+                shape,
+                entry,
+            })),
+            None if self.is_unchanged(home.at, header) => {
                 Err(Error::Corrupt { what: "linked block", word: slot.block().offset().word() })
             }
             None => Ok(None),
@@ -148,7 +154,7 @@ impl<M: Memory> CasBucket<M> {
             let header = Header::from_bits(self.memory().load(at, Load::Acquire));
             writeln!(out, "bucket {bucket}: {header:?}")?;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                writeln!(out, "  slot {slot}: {:?}", self.slot(at, slot))?;
+                writeln!(out, "  slot {slot}: {:?}", self.slot(bucket, slot))?;
             }
         }
         Ok(())
@@ -177,7 +183,7 @@ impl<M: Memory> CasBucket<M> {
             Err(error) => return audit.find(format!("bucket {bucket}: {error}")),
         };
         for number in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-            let slot = self.slot(at, number);
+            let slot = self.slot(bucket, number);
             audit.entries += 1;
             *references.entry(slot.block()).or_default() += 1;
             let Some((entry, shape)) = EntryView::shaped(&self.arena, slot.block()) else {

@@ -2,7 +2,7 @@
 
 use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw};
 
-use super::word::{Header, SLOTS_MAX, Slot};
+use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
 use crate::entry::{EntryShape, EntryView, check_key};
@@ -10,6 +10,8 @@ use crate::entry::{EntryShape, EntryView, check_key};
 /// An entry as a search saw it: true if the header is still the one that the search began with.
 #[derive(Debug)]
 pub(super) struct Found<'a, M> {
+    /// Where its slot is.
+    pub(super) at: Offset,
     /// Bit of its slot in the header.
     pub(super) live_bit: u32,
     pub(super) slot: Slot,
@@ -73,29 +75,27 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
-    /// Words of the bucket whose slot is live and carries the tag: bit `i` speaks of word `i`.
+    /// Slots that are live and carry the tag: bit `i` speaks of slot `i`.
     #[inline(always)]
     fn matches(&self, home: Home, header: Header) -> u32 {
-        let live_words = header.live() << 1;
-        if self.slots != SLOTS_MAX {
-            return self.matches_of_few(home, live_words);
+        let live = header.live();
+        let words = if self.slots >= FIRST_SLOTS { 8 } else { self.slots + 1 };
+        let mut matches = self.memory().match_tags(home.at, home.tag, words) >> 1;
+        if live >> FIRST_SLOTS != 0 {
+            matches |= self.matches_in_rest(home, live);
         }
-        let mut matches = self.memory().match_tags(home.at, home.tag, 8);
-        if live_words > 0xff {
-            matches |= self.memory().match_tags(home.at + 8, home.tag, 8) << 8;
-        }
-        matches & live_words
+        matches & live
     }
 
-    /// The same for buckets of other sizes than the ordinary one.
+    /// The same for the slots of the second part.
     #[cold]
-    fn matches_of_few(&self, home: Home, live_words: u32) -> u32 {
-        let words = self.slots + 1;
-        let mut matches = self.memory().match_tags(home.at, home.tag, words.min(8));
-        if live_words > 0xff {
-            matches |= self.memory().match_tags(home.at + 8, home.tag, words - 8) << 8;
+    fn matches_in_rest(&self, home: Home, live: u32) -> u32 {
+        let at = self.rest_at(home.bucket);
+        let mut matches = self.memory().match_tags(at, home.tag, 8) << FIRST_SLOTS;
+        if live >> (FIRST_SLOTS + 8) != 0 {
+            matches |= self.memory().match_tags(at + 8, home.tag, 8) << (FIRST_SLOTS + 8);
         }
-        matches & live_words
+        matches
     }
 
     /// Looks for a key among the slots that are live in `header`.
@@ -105,7 +105,7 @@ impl<M: Memory> CasBucket<M> {
         if matches == 0 {
             return Search::Absent;
         }
-        match self.try_word(home, matches.trailing_zeros(), key) {
+        match self.try_slot(home, matches.trailing_zeros(), key) {
             Search::Absent => self.search_rest(home, matches & (matches - 1), key),
             seen => seen,
         }
@@ -115,7 +115,7 @@ impl<M: Memory> CasBucket<M> {
     #[cold]
     fn search_rest(&self, home: Home, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
-            match self.try_word(home, matches.trailing_zeros(), key) {
+            match self.try_slot(home, matches.trailing_zeros(), key) {
                 Search::Absent => matches &= matches - 1,
                 seen => return seen,
             }
@@ -123,10 +123,10 @@ impl<M: Memory> CasBucket<M> {
         Search::Absent
     }
 
-    /// Compares the key with that of the entry which one word of the bucket names.
+    /// Compares the key with that of the entry which one slot of the bucket names.
     #[inline(always)]
-    fn try_word(&self, home: Home, word: u32, key: &[u8]) -> Search<'_, M> {
-        let at = home.at + u64::from(word);
+    fn try_slot(&self, home: Home, number: u32, key: &[u8]) -> Search<'_, M> {
+        let at = self.slot_at(home.bucket, number);
         let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { what: "slot's block", word: at.word() };
@@ -138,7 +138,7 @@ impl<M: Memory> CasBucket<M> {
         if !entry.has_key(shape, key) {
             return Search::Absent;
         }
-        Search::Found(Found { live_bit: 1 << (word - 1), slot, shape, entry })
+        Search::Found(Found { at, live_bit: 1 << number, slot, shape, entry })
     }
 
     /// The `get` of the contract.
@@ -216,12 +216,13 @@ impl<M: Memory> CasBucket<M> {
     /// The slots of a block's home bucket that name it: offset, word, live.
     fn slots_naming(&self, block: Block) -> Option<Vec<(Offset, Slot, bool)>> {
         let hash = EntryView::new(&self.arena, block)?.hash();
-        let at = self.home(hash).at;
+        let home = self.home(hash);
+        let at = home.at;
         for _ in 0..TURNS_MAX {
             let header = self.load_header(at).ok()?;
             let naming = (0..self.slots)
                 .map(|slot| {
-                    let at = at + (u64::from(slot) + 1);
+                    let at = self.slot_at(home.bucket, slot);
                     let word = Slot::from_bits(self.memory().load(at, Load::Acquire));
                     (at, word, header.live() >> slot & 1 == 1)
                 })

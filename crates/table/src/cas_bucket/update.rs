@@ -235,8 +235,7 @@ impl<M: Memory> CasBucket<M> {
             lease.count(1, 0);
             return Ok(Turn::Done(Effect::Added));
         };
-        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
         Ok(Turn::Done(Effect::Replaced))
     }
 
@@ -285,7 +284,7 @@ impl<M: Memory> CasBucket<M> {
         let mut withheld = false;
         while clear != 0 {
             let live_bit = 1 << clear.trailing_zeros();
-            let at = home.at + u64::from(clear.trailing_zeros() + 1);
+            let at = self.slot_at(home.bucket, clear.trailing_zeros());
             // ORDERING(W1): release, pairs with R2.
             let claimed = self.memory().compare_exchange(
                 at,
@@ -380,8 +379,7 @@ impl<M: Memory> CasBucket<M> {
             lease.withdraw();
             return Ok(false);
         }
-        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
         lease.count(0, 1);
         Ok(true)
     }
