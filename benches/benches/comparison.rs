@@ -30,10 +30,7 @@ fn main() -> ExitCode {
         .warm_up_time(settings.warm_up)
         .measurement_time(settings.measurement)
         .configure_from_args();
-    let mut runner = Runner::new(
-        settings,
-        Selection::from_arguments(std::env::args().skip(1)),
-    );
+    let mut runner = Runner::new(settings, Selection::from_arguments(std::env::args().skip(1)));
     for cell in runner.settings.cells() {
         runner.measure(&mut criterion, cell);
     }
@@ -42,14 +39,11 @@ fn main() -> ExitCode {
     runner.report()
 }
 
-/// Where the page and the records go: `comparison` in cargo's target folder, of which this executable
-/// is at `release/deps`.
+/// Where the page and the records go: `comparison` in cargo's target folder, below which this
+/// executable lies in `release/deps`.
 fn output_directory() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
-    let target = executable
-        .ancestors()
-        .nth(3)
-        .map_or_else(|| PathBuf::from("target"), Into::into);
+    let target = executable.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Into::into);
     target.join("comparison")
 }
 
@@ -66,10 +60,7 @@ struct Runner {
 
 impl Runner {
     fn new(settings: Settings, selection: Selection) -> Self {
-        let cells = settings
-            .cells()
-            .into_iter()
-            .filter(|cell| selection.includes(&cell.id()));
+        let cells = settings.cells().into_iter().filter(|cell| selection.includes(&cell.id()));
         let count = if selection.measures { cells.count() } else { 0 };
         Self {
             progress: Progress::new(count as u64),
@@ -146,11 +137,7 @@ impl Runner {
         }
         for table in [RowName::CasBucket, RowName::Chained] {
             for &processes in &self.settings.processes.clone() {
-                let name = CellName {
-                    workload: Workload::RustlsTls13,
-                    table,
-                    processes,
-                };
+                let name = CellName { workload: Workload::RustlsTls13, table, processes };
                 let what = format!("churn/{}/p{processes}", table.name());
                 if !self.selection.includes(&what) {
                     continue;
@@ -187,11 +174,7 @@ impl Runner {
         for failure in &self.failures {
             eprintln!("error: {failure}");
         }
-        if self.failures.is_empty() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

@@ -102,11 +102,7 @@ impl Identities {
         };
         let mut roots = RootCertStore::empty();
         roots.add(issuer.as_ref().der().clone()).map_err(failed)?;
-        Ok(Self {
-            roots,
-            server: issue(SERVER_NAME)?,
-            client: issue("client.example.com")?,
-        })
+        Ok(Self { roots, server: issue(SERVER_NAME)?, client: issue("client.example.com")? })
     }
 }
 
@@ -123,9 +119,7 @@ fn capture_kind(identities: &Identities, kind: SessionKind) -> Result<Vec<Vec<u8
         let plain = handshake(&server, &client, &store, &[])?;
         let bytes = plain.first().map_or(0, Vec::len);
         let missing = PADDED_BYTES.checked_sub(bytes).ok_or_else(|| {
-            Fault::Capture(format!(
-                "a session of {bytes} bytes cannot be padded to 200"
-            ))
+            Fault::Capture(format!("a session of {bytes} bytes cannot be padded to 200"))
         })?;
         padding = vec![0x5a; missing];
     }
@@ -133,14 +127,8 @@ fn capture_kind(identities: &Identities, kind: SessionKind) -> Result<Vec<Vec<u8
     while values.len() < SESSIONS_OF_A_KIND {
         values.extend(handshake(&server, &client, &store, &padding)?);
     }
-    match values
-        .iter()
-        .find(|value| kind.is_padded() && value.len() != PADDED_BYTES)
-    {
-        Some(other) => Err(Fault::Capture(format!(
-            "a padded session of {} bytes",
-            other.len()
-        ))),
+    match values.iter().find(|value| kind.is_padded() && value.len() != PADDED_BYTES) {
+        Some(other) => Err(Fault::Capture(format!("a padded session of {} bytes", other.len()))),
         None => Ok(values),
     }
 }
@@ -162,9 +150,8 @@ fn server_config(
         .map_err(failed)?;
     let builder = if kind.has_client_certificate() {
         let roots = Arc::new(identities.roots.clone());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(failed)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, provider).build().map_err(failed)?;
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
@@ -222,10 +209,7 @@ fn handshake(
             server.write_tls(&mut wire).map_err(failed)?;
         }
         if wire.is_empty() && !client.wants_write() && !server.is_handshaking() {
-            let mut values = store
-                .0
-                .lock()
-                .map_err(|_| failed("the capture is poisoned"))?;
+            let mut values = store.0.lock().map_err(|_| failed("the capture is poisoned"))?;
             return Ok(std::mem::take(&mut values));
         }
         let mut unread = wire.as_slice();
@@ -248,21 +232,13 @@ mod tests {
             let sessions = corpus.of(kind);
             assert!(sessions.len() >= SESSIONS_OF_A_KIND);
             let secrets: std::collections::HashSet<_> = sessions.iter().collect();
-            assert!(
-                secrets.len() >= SESSIONS_OF_A_KIND / 2,
-                "{kind:?} sessions are all alike"
-            );
+            assert!(secrets.len() >= SESSIONS_OF_A_KIND / 2, "{kind:?} sessions are all alike");
             let expected = match (kind.is_padded(), kind.has_client_certificate()) {
                 (true, _) => PADDED_BYTES..=PADDED_BYTES,
                 (false, false) => 60..=120,
                 (false, true) => 350..=600,
             };
-            assert!(
-                sessions
-                    .iter()
-                    .all(|session| expected.contains(&session.len())),
-                "{kind:?}"
-            );
+            assert!(sessions.iter().all(|session| expected.contains(&session.len())), "{kind:?}");
         }
     }
 }

@@ -36,26 +36,14 @@ impl Cell {
     /// Starts the workers, makes and fills the tables, and lets everybody join.
     pub fn start(job: &Job) -> Result<Self, Fault> {
         let in_threads = job.row.place() == Place::Threads;
-        let (processes, own_workers) = if in_threads {
-            (1, job.workers)
-        } else {
-            (job.workers, 1)
-        };
+        let (processes, own_workers) = if in_threads { (1, job.workers) } else { (job.workers, 1) };
         let processes = (0..processes)
             .map(|index| {
-                let job = Job {
-                    first_worker: index * own_workers,
-                    own_workers,
-                    ..job.clone()
-                };
+                let job = Job { first_worker: index * own_workers, own_workers, ..job.clone() };
                 WorkerProcess::start(index as usize, &job)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut cell = Self {
-            processes,
-            facts: Vec::new(),
-            stored: 0,
-        };
+        let mut cell = Self { processes, facts: Vec::new(), stored: 0 };
         let (first, others) = cell.processes.split_at_mut(1);
         first[0].ask(&Request::Create)?;
         let (addresses, stored, facts) = first[0].ready()?;
@@ -105,10 +93,7 @@ impl Cell {
 
     /// Process ids of the workers.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.processes
-            .iter()
-            .map(|process| process.child.id())
-            .collect()
+        self.processes.iter().map(|process| process.child.id()).collect()
     }
 }
 
@@ -135,21 +120,13 @@ impl WorkerProcess {
                 }
             });
         }
-        Ok(Self {
-            index,
-            child,
-            requests,
-            replies,
-        })
+        Ok(Self { index, child, requests, replies })
     }
 
     fn ask(&mut self, request: &Request) -> Result<(), Fault> {
         let mut line = serde_json::to_vec(request).expect("requests are plain data");
         line.push(b'\n');
-        let sent = self
-            .requests
-            .as_mut()
-            .is_some_and(|pipe| pipe.write_all(&line).is_ok());
+        let sent = self.requests.as_mut().is_some_and(|pipe| pipe.write_all(&line).is_ok());
         if sent { Ok(()) } else { Err(self.ended()) }
     }
 
@@ -160,66 +137,47 @@ impl WorkerProcess {
                 let seconds = limit.as_secs();
                 let problem = format!("was silent for {seconds} s and was killed");
                 self.kill();
-                return Err(Fault::Worker {
-                    worker: self.index,
-                    problem,
-                });
+                return Err(Fault::Worker { worker: self.index, problem });
             }
             Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
         };
         match serde_json::from_str(&line) {
-            Ok(Reply::Failed(problem)) => Err(Fault::Worker {
-                worker: self.index,
-                problem: format!("failed: {problem}"),
-            }),
+            Ok(Reply::Failed(problem)) => {
+                Err(Fault::Worker { worker: self.index, problem: format!("failed: {problem}") })
+            }
             Ok(reply) => Ok(reply),
             Err(error) => {
                 let problem = format!("said what is no reply ({error}): {line}");
-                Err(Fault::Worker {
-                    worker: self.index,
-                    problem,
-                })
+                Err(Fault::Worker { worker: self.index, problem })
             }
         }
     }
 
     fn ready(&mut self) -> Result<(Addresses, u64, Vec<String>), Fault> {
         match self.reply(CREATE_TIME_MAX)? {
-            Reply::Ready {
-                addresses,
-                stored,
-                facts,
-            } => Ok((addresses, stored, facts)),
+            Reply::Ready { addresses, stored, facts } => Ok((addresses, stored, facts)),
             other => Err(self.unexpected(&other)),
         }
     }
 
     fn unexpected(&self, reply: &Reply) -> Fault {
         let problem = format!("answered out of turn: {reply:?}");
-        Fault::Worker {
-            worker: self.index,
-            problem,
-        }
+        Fault::Worker { worker: self.index, problem }
     }
 
     /// Why a worker that closed its pipe ended: its last words, or its exit status.
     fn ended(&mut self) -> Fault {
         self.requests = None;
         let last_words =
-            self.replies
-                .try_iter()
-                .find_map(|line| match serde_json::from_str(&line) {
-                    Ok(Reply::Failed(problem)) => Some(format!("failed: {problem}")),
-                    _ => None,
-                });
+            self.replies.try_iter().find_map(|line| match serde_json::from_str(&line) {
+                Ok(Reply::Failed(problem)) => Some(format!("failed: {problem}")),
+                _ => None,
+            });
         let problem = last_words.unwrap_or_else(|| match self.child.wait() {
             Ok(status) => format!("ended unexpectedly ({status})"),
             Err(error) => format!("ended unexpectedly ({error})"),
         });
-        Fault::Worker {
-            worker: self.index,
-            problem,
-        }
+        Fault::Worker { worker: self.index, problem }
     }
 
     fn kill(&mut self) {

@@ -19,9 +19,7 @@ impl ClockRate {
             std::hint::spin_loop();
         }
         let ns = start.elapsed().as_nanos() as f64;
-        Self {
-            ticks_per_ns: sys::ticks().wrapping_sub(ticks) as f64 / ns,
-        }
+        Self { ticks_per_ns: sys::ticks().wrapping_sub(ticks) as f64 / ns }
     }
 
     /// Nanoseconds of some ticks.
@@ -31,10 +29,7 @@ impl ClockRate {
     }
 
     /// Ticks of some nanoseconds.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "windows are of milliseconds at most"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "windows are of milliseconds at most")]
     pub fn ticks(self, ns: f64) -> u64 {
         (ns * self.ticks_per_ns) as u64
     }
@@ -64,9 +59,6 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let expected = start.elapsed().as_nanos() as f64;
         let measured = rate.ns(sys::ticks() - ticks);
-        assert!(
-            (measured / expected - 1.0).abs() < 0.1,
-            "{measured} for {expected} ns"
-        );
+        assert!((measured / expected - 1.0).abs() < 0.1, "{measured} for {expected} ns");
     }
 }

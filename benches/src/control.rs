@@ -35,10 +35,7 @@ pub struct Control<M> {
 impl<M: Memory> Control<M> {
     /// A handle on zeroed words, or on those of a cell that runs.
     pub fn new(memory: M) -> Self {
-        assert!(
-            memory.word_count() >= CONTROL_WORDS,
-            "a control has {CONTROL_WORDS} words"
-        );
+        assert!(memory.word_count() >= CONTROL_WORDS, "a control has {CONTROL_WORDS} words");
         Self { memory }
     }
 
@@ -102,7 +99,7 @@ impl<M: Memory> Control<M> {
 
     /// Claims up to `count` resumptions below `limit`; gives the first and how many.
     ///
-    /// Each failed turn means that another worker has claimed, and there are `limit` claims at most.
+    /// Each failed turn means that another worker has claimed; there are at most `limit` claims.
     pub fn claim(&self, lane: u32, count: u64, limit: u64) -> (u64, u64) {
         let mut taken = self.taken(lane);
         loop {
@@ -154,10 +151,8 @@ mod tests {
                 })
             })
             .collect();
-        let mut all: Vec<u64> = claimers
-            .into_iter()
-            .flat_map(|claimer| claimer.join().unwrap())
-            .collect();
+        let mut all: Vec<u64> =
+            claimers.into_iter().flat_map(|claimer| claimer.join().unwrap()).collect();
         all.sort_unstable();
         assert_eq!(all, (0..10_000).collect::<Vec<_>>());
     }
@@ -165,10 +160,7 @@ mod tests {
     #[test]
     fn a_missing_worker_is_an_error_within_the_limit() {
         let control = Control::new(HeapMemory::new(CONTROL_WORDS));
-        assert!(matches!(
-            control.meet(1, 2, 1_000_000),
-            Err(Fault::PeerMissing)
-        ));
+        assert!(matches!(control.meet(1, 2, 1_000_000), Err(Fault::PeerMissing)));
     }
 
     #[test]

@@ -33,18 +33,12 @@ impl SessionKind {
 
     /// Whether the handshake is one of TLS 1.3.
     pub const fn is_tls13(self) -> bool {
-        matches!(
-            self,
-            Self::Tls13 | Self::Tls13ClientCertificate | Self::Tls13Padded
-        )
+        matches!(self, Self::Tls13 | Self::Tls13ClientCertificate | Self::Tls13Padded)
     }
 
     /// Whether the client shows a certificate.
     pub const fn has_client_certificate(self) -> bool {
-        matches!(
-            self,
-            Self::Tls12ClientCertificate | Self::Tls13ClientCertificate
-        )
+        matches!(self, Self::Tls12ClientCertificate | Self::Tls13ClientCertificate)
     }
 
     /// Whether the server adds resumption data.
@@ -78,10 +72,7 @@ impl Corpus {
     /// A corpus of captured values, in the order of [`SessionKind::ALL`].
     pub fn new(kinds: Vec<Vec<Vec<u8>>>) -> Result<Self, Fault> {
         if kinds.len() != SessionKind::ALL.len() {
-            return Err(Fault::Capture(format!(
-                "{} kinds of sessions, not 6",
-                kinds.len()
-            )));
+            return Err(Fault::Capture(format!("{} kinds of sessions, not 6", kinds.len())));
         }
         for (kind, values) in SessionKind::ALL.iter().zip(&kinds) {
             if values.len() < SESSIONS_OF_A_KIND {
@@ -89,10 +80,7 @@ impl Corpus {
                 return Err(Fault::Capture(format!("{count} sessions of kind {kind:?}")));
             }
             if let Some(short) = values.iter().find(|value| value.len() < 16) {
-                return Err(Fault::Capture(format!(
-                    "a {kind:?} session of {} bytes",
-                    short.len()
-                )));
+                return Err(Fault::Capture(format!("a {kind:?} session of {} bytes", short.len())));
             }
         }
         Ok(Self { kinds })
@@ -144,11 +132,7 @@ impl Corpus {
         let kinds = SessionKind::ALL.into_iter().filter(|kind| {
             kind.is_tls13() == is_tls13 && kind.is_padded() == (sizes == Sizes::Padded)
         });
-        kinds
-            .flat_map(|kind| self.of(kind))
-            .map(Vec::len)
-            .max()
-            .unwrap_or(0)
+        kinds.flat_map(|kind| self.of(kind)).map(Vec::len).max().unwrap_or(0)
     }
 
     /// Length of the longest value.
@@ -191,9 +175,7 @@ impl Corpus {
 /// Whether a value ends with the check of its id.
 #[inline(always)]
 pub fn ends_with_check(value: &[u8], check: u64) -> bool {
-    value
-        .last_chunk::<8>()
-        .is_some_and(|end| u64::from_ne_bytes(*end) == check)
+    value.last_chunk::<8>().is_some_and(|end| u64::from_ne_bytes(*end) == check)
 }
 
 fn push_length(out: &mut Vec<u8>, length: usize) {
@@ -210,19 +192,13 @@ fn take_length(bytes: &mut &[u8]) -> Option<usize> {
 #[cfg(test)]
 pub(crate) fn synthetic() -> Corpus {
     let value = |bytes: usize, index: usize| {
-        (0..bytes)
-            .map(|at| u8::try_from((at * 7 + index) % 251).unwrap())
-            .collect()
+        (0..bytes).map(|at| u8::try_from((at * 7 + index) % 251).unwrap()).collect()
     };
     let lengths = [87, 87, 455, 455, PADDED_BYTES, PADDED_BYTES];
     Corpus::new(
         lengths
             .iter()
-            .map(|&bytes| {
-                (0..SESSIONS_OF_A_KIND)
-                    .map(|index| value(bytes, index))
-                    .collect()
-            })
+            .map(|&bytes| (0..SESSIONS_OF_A_KIND).map(|index| value(bytes, index)).collect())
             .collect(),
     )
     .unwrap()

@@ -121,14 +121,7 @@ impl<R: Row, M: Memory> Side<R, M> {
 
     /// Times each operation alone and compares every value as a whole, outside the clock.
     fn single_operations(&mut self, window: &mut Window) -> Result<(), Fault> {
-        let Self {
-            row,
-            stream,
-            value,
-            expected,
-            samples,
-            ..
-        } = self;
+        let Self { row, stream, value, expected, samples, .. } = self;
         let mut busy = 0;
         for call in &stream.batch().calls {
             let begin = sys::ticks_fenced();
@@ -158,10 +151,7 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
     fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault> {
         let preemptions = sys::preemptions();
         let start = sys::ticks();
-        let mut window = Window {
-            start,
-            ..Window::default()
-        };
+        let mut window = Window { start, ..Window::default() };
         let mut before = start;
         self.samples.clear();
         loop {
@@ -178,10 +168,8 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
             for call in &self.stream.batch().calls {
                 window.calls += 1;
                 window.operations += u64::from(call.begins);
-                window.lookups += u64::from(matches!(
-                    call.verb,
-                    Verb::Get | Verb::GetUnknown | Verb::Take
-                ));
+                window.lookups +=
+                    u64::from(matches!(call.verb, Verb::Get | Verb::GetUnknown | Verb::Take));
                 window.puts += u64::from(call.verb == Verb::Put);
             }
             before = sys::ticks();
@@ -234,11 +222,7 @@ fn run_call<R: Row, M: Memory>(
                 verify::<R>(call, value)?;
                 return Ok(true);
             }
-            if stream.may_be_evicted(call) {
-                Ok(false)
-            } else {
-                Err(lost::<R>(call, "get"))
-            }
+            if stream.may_be_evicted(call) { Ok(false) } else { Err(lost::<R>(call, "get")) }
         }
         Verb::GetUnknown => {
             if row.get(call, value)? {
@@ -273,28 +257,15 @@ fn verify<R: Row>(call: &Call, value: &[u8]) -> Result<(), Fault> {
     if ends_with_check(value, call.check) {
         return Ok(());
     }
-    Err(wrong::<R>(
-        call,
-        format!("{} bytes that do not end with its check", value.len()),
-    ))
+    Err(wrong::<R>(call, format!("{} bytes that do not end with its check", value.len())))
 }
 
 #[cold]
 fn wrong<R: Row>(call: &Call, problem: String) -> Fault {
-    Fault::WrongValue {
-        row: R::NAME,
-        lane: call.lane,
-        number: call.number,
-        problem,
-    }
+    Fault::WrongValue { row: R::NAME, lane: call.lane, number: call.number, problem }
 }
 
 #[cold]
 fn lost<R: Row>(call: &Call, verb: &'static str) -> Fault {
-    Fault::Lost {
-        row: R::NAME,
-        verb,
-        lane: call.lane,
-        number: call.number,
-    }
+    Fault::Lost { row: R::NAME, verb, lane: call.lane, number: call.number }
 }

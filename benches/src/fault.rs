@@ -91,19 +91,11 @@ impl Fault {
 
     /// A verb of a row that failed.
     pub fn verb(row: &'static str, verb: &'static str, message: impl ToString) -> Self {
-        Self::Verb {
-            row,
-            verb,
-            message: message.to_string(),
-        }
+        Self::Verb { row, verb, message: message.to_string() }
     }
 
     /// A row that cannot be made or joined.
     pub fn setup(row: &'static str, action: &'static str, message: impl ToString) -> Self {
-        Self::Setup {
-            row,
-            action,
-            message: message.to_string(),
-        }
+        Self::Setup { row, action, message: message.to_string() }
     }
 }

@@ -67,11 +67,7 @@ impl Known {
     /// The same, no better known than a run can tell: two measurements of one thing differ by this
     /// share.
     fn blurred(self, resolution: f64) -> Self {
-        Self {
-            low: self.low / (1.0 + resolution),
-            high: self.high * (1.0 + resolution),
-            ..self
-        }
+        Self { low: self.low / (1.0 + resolution), high: self.high * (1.0 + resolution), ..self }
     }
 
     fn at_most(self, bound: f64) -> Verdict {
@@ -128,10 +124,7 @@ impl<'a> Run<'a> {
     /// share; at least a twentieth. Placement in memory and caches is a matter of luck that windows
     /// in alternation do not cancel.
     pub fn resolution(self) -> f64 {
-        let same = self
-            .0
-            .iter()
-            .filter(|record| record.table == record.limit && record.conclusive);
+        let same = self.0.iter().filter(|record| record.table == record.limit && record.conclusive);
         let shares = same.map(|record| {
             let ratio = record.ratio_to_limit;
             ratio.max(1.0 / ratio) - 1.0
@@ -174,12 +167,7 @@ fn time(record: &Record) -> Known {
 fn latency(record: &Record) -> Known {
     let value = record.p50_ns / record.limit_p50_ns;
     let conclusive = record.latency_count >= 1000;
-    Known {
-        value,
-        low: value,
-        high: value,
-        conclusive,
-    }
+    Known { value, low: value, high: value, conclusive }
 }
 
 const OURS: RowName = RowName::CasBucket;
@@ -190,18 +178,8 @@ pub fn judge(records: &[Record]) -> Vec<Goal> {
     let blur = run.resolution();
     let read = run.cell(Workload::Read, OURS, 1);
     let mut goals = vec![
-        at_most(
-            "get hit in a loop, 1 process, against limit_read",
-            read.map(ratio),
-            1.8,
-            blur,
-        ),
-        at_most(
-            "get hit alone (p50), 1 process, against limit_read",
-            read.map(latency),
-            1.2,
-            blur,
-        ),
+        at_most("get hit in a loop, 1 process, against limit_read", read.map(ratio), 1.8, blur),
+        at_most("get hit alone (p50), 1 process, against limit_read", read.map(latency), 1.2, blur),
         at_most(
             "get hit, ns of each of 2 processes against 1",
             run.scaling(Workload::Read, OURS),
@@ -219,11 +197,7 @@ pub fn judge(records: &[Record]) -> Vec<Goal> {
         for workload in Workload::ALL {
             for processes in [1, 2] {
                 let factor = run.factor(workload, processes, peer, OURS);
-                let text = format!(
-                    "ahead of {}, {}, p{processes}",
-                    peer.label(),
-                    workload.name()
-                );
+                let text = format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
                 goals.push(at_least(&text, factor, 1.0, blur));
             }
         }
@@ -232,23 +206,11 @@ pub fn judge(records: &[Record]) -> Vec<Goal> {
 }
 
 fn at_most(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
-    goal(
-        text,
-        "at most",
-        known.map(|known| known.blurred(blur)),
-        bound,
-        Known::at_most,
-    )
+    goal(text, "at most", known.map(|known| known.blurred(blur)), bound, Known::at_most)
 }
 
 fn at_least(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
-    goal(
-        text,
-        "at least",
-        known.map(|known| known.blurred(blur)),
-        bound,
-        Known::at_least,
-    )
+    goal(text, "at least", known.map(|known| known.blurred(blur)), bound, Known::at_least)
 }
 
 fn goal(
@@ -274,11 +236,7 @@ mod tests {
     use crate::results::record;
 
     fn verdict_of(goals: &[Goal], start: &str) -> Verdict {
-        goals
-            .iter()
-            .find(|goal| goal.text.starts_with(start))
-            .unwrap()
-            .verdict
+        goals.iter().find(|goal| goal.text.starts_with(start)).unwrap().verdict
     }
 
     #[test]
@@ -290,10 +248,7 @@ mod tests {
         assert_eq!(read(1.6), Verdict::Met);
         assert_eq!(read(2.0), Verdict::NotMet);
         assert_eq!(read(1.75), Verdict::Inconclusive);
-        assert_eq!(
-            verdict_of(&judge(&[]), "get hit in a loop"),
-            Verdict::NotMeasured
-        );
+        assert_eq!(verdict_of(&judge(&[]), "get hit in a loop"), Verdict::NotMeasured);
     }
 
     #[test]
@@ -303,20 +258,14 @@ mod tests {
         let records = [record(Workload::Read, OURS, 1, 2.0), itself];
         assert!((Run(&records).resolution() - 0.25).abs() < 1e-9);
         let goals = judge(&records);
-        assert_eq!(
-            verdict_of(&goals, "get hit in a loop"),
-            Verdict::Inconclusive
-        );
+        assert_eq!(verdict_of(&goals, "get hit in a loop"), Verdict::Inconclusive);
     }
 
     #[test]
     fn an_inconclusive_cell_never_meets_a_goal() {
         let mut fast = record(Workload::Read, OURS, 1, 1.1);
         fast.conclusive = false;
-        assert_eq!(
-            verdict_of(&judge(&[fast]), "get hit in a loop"),
-            Verdict::Inconclusive
-        );
+        assert_eq!(verdict_of(&judge(&[fast]), "get hit in a loop"), Verdict::Inconclusive);
     }
 
     #[test]
@@ -328,18 +277,9 @@ mod tests {
             record(Workload::Read, RowName::Papaya, 1, 0.1),
         ];
         let goals = judge(&records);
-        assert_eq!(
-            verdict_of(&goals, "faster than mutex_slab, read"),
-            Verdict::Met
-        );
-        assert_eq!(
-            verdict_of(&goals, "ahead of papaya*, read, p2"),
-            Verdict::NotMet
-        );
-        assert_eq!(
-            verdict_of(&goals, "ahead of papaya*, read, p1"),
-            Verdict::NotMeasured
-        );
+        assert_eq!(verdict_of(&goals, "faster than mutex_slab, read"), Verdict::Met);
+        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p2"), Verdict::NotMet);
+        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p1"), Verdict::NotMeasured);
         let ahead = Run(&records).ahead_of(OURS);
         assert_eq!(ahead.len(), 1);
         assert!((ahead[0].1 - 1.25).abs() < 1e-9);

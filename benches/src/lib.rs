@@ -24,10 +24,7 @@ pub mod settings;
 mod slab;
 pub mod statistics;
 pub mod stream;
-#[allow(
-    unsafe_code,
-    reason = "the one place where the benches call foreign code and map memory"
-)]
+#[allow(unsafe_code, reason = "the one place where the benches call foreign code and map memory")]
 pub mod sys;
 pub mod worker;
 pub mod workload;

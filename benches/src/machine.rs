@@ -34,8 +34,7 @@ impl Machine {
         let processor = read("/proc/cpuinfo");
         let field = |name: &str| {
             let line = processor.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(": "))
-                .map(|(_, value)| value.to_owned())
+            line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
         };
         let flags = field("flags").unwrap_or_default();
         Self {
@@ -54,11 +53,7 @@ impl Machine {
 
     /// One line.
     pub fn summary(&self) -> String {
-        let kind = if self.is_virtual {
-            "virtual machine"
-        } else {
-            "machine"
-        };
+        let kind = if self.is_virtual { "virtual machine" } else { "machine" };
         format!(
             "{}, {} cores ({kind}), caches {}, Linux {}, huge pages for shared memory: {}, load {}",
             self.processor, self.cores, self.caches, self.kernel, self.shared_huge_pages, self.load
@@ -82,26 +77,18 @@ fn caches() -> String {
             let kind = one_line(directory.join("type"));
             directory.exists().then_some(())?;
             (kind != "Instruction").then(|| {
-                let (level, size) = (
-                    one_line(directory.join("level")),
-                    one_line(directory.join("size")),
-                );
+                let (level, size) =
+                    (one_line(directory.join("level")), one_line(directory.join("size")));
                 format!("L{level} {size}")
             })
         })
         .collect();
-    if all.is_empty() {
-        "unknown".to_owned()
-    } else {
-        all.join(", ")
-    }
+    if all.is_empty() { "unknown".to_owned() } else { all.join(", ") }
 }
 
 /// The choice that a kernel file marks with brackets.
 fn chosen(line: &str) -> String {
-    let marked = line
-        .split_once('[')
-        .and_then(|(_, rest)| rest.split_once(']'));
+    let marked = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     marked.map_or_else(|| line.to_owned(), |(choice, _)| choice.to_owned())
 }
 

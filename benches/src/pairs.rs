@@ -70,18 +70,12 @@ fn dropped(windows: &[Window], rate: ClockRate) -> Option<Dropped> {
     if windows.iter().any(|window| window.preemptions > 0) {
         return Some(Dropped::Preempted);
     }
-    if windows
-        .iter()
-        .any(|window| rate.ns(window.gap) > GAP_NS_MAX)
-    {
+    if windows.iter().any(|window| rate.ns(window.gap) > GAP_NS_MAX) {
         return Some(Dropped::Stopped);
     }
     let last_start = windows.iter().map(|window| window.start).max()?;
     let first_end = windows.iter().map(|window| window.end).min()?;
-    let longest = windows
-        .iter()
-        .map(|window| window.end.saturating_sub(window.start))
-        .max()?;
+    let longest = windows.iter().map(|window| window.end.saturating_sub(window.start)).max()?;
     let overlap = first_end.saturating_sub(last_start) as f64;
     (overlap < OVERLAP_MIN * longest as f64).then_some(Dropped::Apart)
 }
@@ -110,11 +104,7 @@ impl Tally {
 
     /// Adds windows of throughput, one entry a worker; gives the pairs that they make.
     pub fn add_throughput(&mut self, workers: &[Measured]) -> &[Pair] {
-        let count = workers
-            .iter()
-            .map(|worker| worker.pairs.len())
-            .min()
-            .unwrap_or(0);
+        let count = workers.iter().map(|worker| worker.pairs.len()).min().unwrap_or(0);
         let before = self.pairs.len();
         for index in 0..count {
             let windows: Vec<WindowPair> =
@@ -152,22 +142,14 @@ impl Tally {
 
     /// Share of the pairs that do not count.
     pub fn dropped_share(&self) -> f64 {
-        let dropped = self
-            .pairs
-            .iter()
-            .filter(|pair| pair.dropped.is_some())
-            .count();
+        let dropped = self.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
         dropped as f64 / self.pairs.len().max(1) as f64
     }
 
     /// Shares of the pairs that were dropped for each reason: preempted, stopped, apart.
     pub fn dropped_by_reason(&self) -> [f64; 3] {
         [Dropped::Preempted, Dropped::Stopped, Dropped::Apart].map(|reason| {
-            let dropped = self
-                .pairs
-                .iter()
-                .filter(|pair| pair.dropped == Some(reason))
-                .count();
+            let dropped = self.pairs.iter().filter(|pair| pair.dropped == Some(reason)).count();
             dropped as f64 / self.pairs.len().max(1) as f64
         })
     }
@@ -243,26 +225,18 @@ mod tests {
     }
 
     fn measured(pairs: Vec<WindowPair>) -> Measured {
-        Measured {
-            pairs,
-            ..Measured::default()
-        }
+        Measured { pairs, ..Measured::default() }
     }
 
     fn pair(row_ns: u64, limit_ns: u64) -> WindowPair {
-        WindowPair {
-            row: window(row_ns),
-            limit: window(limit_ns),
-        }
+        WindowPair { row: window(row_ns), limit: window(limit_ns) }
     }
 
     #[test]
     fn the_ratio_is_formed_within_a_pair_so_that_drift_cancels() {
         let mut tally = Tally::new(RATE);
         // The machine becomes twice as slow on the way; the row stays 1.5 times its limit.
-        let pairs = (0..100)
-            .map(|step| pair(150 + 3 * step / 2, 100 + step))
-            .collect();
+        let pairs = (0..100).map(|step| pair(150 + 3 * step / 2, 100 + step)).collect();
         tally.add_throughput(&[measured(pairs)]);
         let verdict = tally.verdict().unwrap();
         assert!((verdict.ratio.median - 1.5).abs() < 0.01, "{verdict:?}");
@@ -325,9 +299,7 @@ mod tests {
 
     #[test]
     fn a_median_that_is_not_known_is_inconclusive() {
-        let pairs = (0..40)
-            .map(|step| pair(if step % 2 == 0 { 100 } else { 400 }, 100))
-            .collect();
+        let pairs = (0..40).map(|step| pair(if step % 2 == 0 { 100 } else { 400 }, 100)).collect();
         let mut tally = Tally::new(RATE);
         tally.add_throughput(&[measured(pairs)]);
         assert!(!tally.verdict().unwrap().conclusive);

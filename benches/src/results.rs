@@ -105,9 +105,7 @@ impl Record {
         let verdict = tally.verdict()?;
         let totals = tally.totals();
         let percentile = |histogram: &hdrhistogram::Histogram<u64>, share: f64| {
-            rate.ns(histogram
-                .value_at_quantile(share)
-                .saturating_sub(overhead_ticks))
+            rate.ns(histogram.value_at_quantile(share).saturating_sub(overhead_ticks))
         };
         let (row, limit) = (tally.row_latencies(), tally.limit_latencies());
         Some(Self {

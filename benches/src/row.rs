@@ -40,17 +40,12 @@ pub struct Site {
 impl Site {
     /// The path of a row's shared file, or `None` where an unnamed one has to do.
     pub fn shared_file(&self, name: &str) -> Option<PathBuf> {
-        self.shared_directory
-            .as_ref()
-            .map(|directory| self.path_in(directory, name))
+        self.shared_directory.as_ref().map(|directory| self.path_in(directory, name))
     }
 
     /// A path for a row that has to have one.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.path_in(
-            self.shared_directory.as_ref().unwrap_or(&self.directory),
-            name,
-        )
+        self.path_in(self.shared_directory.as_ref().unwrap_or(&self.directory), name)
     }
 
     fn path_in(&self, directory: &Path, name: &str) -> PathBuf {
@@ -180,11 +175,7 @@ impl RowName {
 
     /// The name as the report prints it: with `*` if it lives in one process only.
     pub fn label(self) -> String {
-        let mark = if self.place() == Place::Threads {
-            "*"
-        } else {
-            ""
-        };
+        let mark = if self.place() == Place::Threads { "*" } else { "" };
         format!("{}{mark}", self.name())
     }
 

@@ -91,15 +91,10 @@ impl Session {
 
     /// What the workers of a cell are told, and the control words, which must outlive them.
     pub fn job(&self, name: CellName) -> Result<(Job, MappedMemory), Fault> {
-        let control = MappedMemory::memfd(
-            "shm-bench-control",
-            CONTROL_WORDS * 8,
-            &MappingOptions::default(),
-        )
-        .map_err(|error| Fault::setup("control", "create", error))?;
-        let descriptor = control
-            .descriptor()
-            .map_err(Fault::io("share the control words"))?;
+        let control =
+            MappedMemory::memfd("shm-bench-control", CONTROL_WORDS * 8, &MappingOptions::default())
+                .map_err(|error| Fault::setup("control", "create", error))?;
+        let descriptor = control.descriptor().map_err(Fault::io("share the control words"))?;
         let control_path = sys::address_of(&descriptor);
         self.scratch.clear()?;
         let (sizes, is_tls13) = (name.workload.sizes(), name.workload.is_tls13());
@@ -157,11 +152,8 @@ impl Measurement {
     fn pairs(&mut self, pairs: u32) -> Result<f64, Fault> {
         let measured = self.run(Measure::Throughput, pairs)?;
         let new = self.tally.add_throughput(&measured);
-        let mut times: Vec<f64> = new
-            .iter()
-            .filter(|pair| pair.dropped.is_none())
-            .map(|pair| pair.row_ns)
-            .collect();
+        let mut times: Vec<f64> =
+            new.iter().filter(|pair| pair.dropped.is_none()).map(|pair| pair.row_ns).collect();
         if times.is_empty() {
             times = new.iter().map(|pair| pair.row_ns).collect();
         }
@@ -219,12 +211,7 @@ impl Measurement {
             value_bytes: self.value_bytes,
             entries: self.cell.stored(),
         };
-        Record::new(
-            &subject,
-            &self.tally,
-            self.session.rate,
-            self.session.overhead_ticks,
-        )
+        Record::new(&subject, &self.tally, self.session.rate, self.session.overhead_ticks)
     }
 
     /// Runs until this many sessions have been stored, and as many given up; says how many. Every
@@ -235,8 +222,8 @@ impl Measurement {
         }
         let totals = self.tally.totals();
         Ok(format!(
-            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} takes \
-             and {} evictions, no failed store",
+            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} \
+             takes and {} evictions, no failed store",
             totals.puts,
             self.cell.stored(),
             totals.hits,
@@ -273,9 +260,7 @@ impl Scratch {
         let asked = std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from);
         let (parent, shared) = match asked {
             Some(asked) if asked == Path::new("memfd") => {
-                fallbacks.push(format!(
-                    "tables lie in unnamed files ({DIRECTORY_VARIABLE})"
-                ));
+                fallbacks.push(format!("tables lie in unnamed files ({DIRECTORY_VARIABLE})"));
                 (std::env::temp_dir(), false)
             }
             Some(directory) => {
@@ -302,11 +287,7 @@ impl Scratch {
         remove_stale(&parent);
         let path = parent.join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir(&path).map_err(Fault::io("make a directory for the tables"))?;
-        Ok(Self {
-            path,
-            shared,
-            fallbacks,
-        })
+        Ok(Self { path, shared, fallbacks })
     }
 
     /// Removes the tables of the cell before.
@@ -333,9 +314,7 @@ fn remove_stale(parent: &Path) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let process = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }

@@ -78,11 +78,7 @@ impl Settings {
     pub fn quick() -> Self {
         Self {
             quick: true,
-            workloads: vec![
-                Workload::Read,
-                Workload::RustlsTls13,
-                Workload::OpensslTls12,
-            ],
+            workloads: vec![Workload::Read, Workload::RustlsTls13, Workload::OpensslTls12],
             entries: 20_000,
             warm_up: Duration::from_millis(100),
             measurement: Duration::from_millis(500),
@@ -96,11 +92,7 @@ impl Settings {
         let variable = std::env::var_os(QUICK_VARIABLE);
         let is_quick = variable.is_some_and(|value| !value.is_empty() && value != "0")
             || std::env::args().any(|argument| argument == "--quick");
-        if is_quick {
-            Self::quick()
-        } else {
-            Self::full()
-        }
+        if is_quick { Self::quick() } else { Self::full() }
     }
 
     /// The cells, in order: one and two processes of a row are measured one after the other.
@@ -112,11 +104,7 @@ impl Settings {
                     continue;
                 }
                 for &processes in &self.processes {
-                    cells.push(CellName {
-                        workload,
-                        table,
-                        processes,
-                    });
+                    cells.push(CellName { workload, table, processes });
                 }
             }
         }
@@ -171,29 +159,19 @@ impl Selection {
             }
         }
         let filter = filter.map(|filter| {
-            let filter = if is_exact {
-                regex::escape(&filter)
-            } else {
-                filter
-            };
+            let filter = if is_exact { regex::escape(&filter) } else { filter };
             // What criterion cannot read either, it reports itself.
             Regex::new(&filter).unwrap_or_else(|_| Regex::new("").expect("matches everything"))
         });
-        Self {
-            filter,
-            is_exact,
-            measures,
-        }
+        Self { filter, is_exact, measures }
     }
 
     /// Whether criterion will run the cell.
     pub fn includes(&self, id: &str) -> bool {
-        self.filter
-            .as_ref()
-            .is_none_or(|filter| match filter.find(id) {
-                Some(found) => !self.is_exact || found.len() == id.len(),
-                None => false,
-            })
+        self.filter.as_ref().is_none_or(|filter| match filter.find(id) {
+            Some(found) => !self.is_exact || found.len() == id.len(),
+            None => false,
+        })
     }
 }
 
@@ -215,11 +193,7 @@ pub struct CellName {
 impl CellName {
     /// What the cell is compared with.
     pub const fn limit(self) -> RowName {
-        if self.workload.writes() {
-            RowName::LimitProbe
-        } else {
-            RowName::LimitRead
-        }
+        if self.workload.writes() { RowName::LimitProbe } else { RowName::LimitRead }
     }
 
     /// The id without its workload: `table/pN`.
@@ -229,12 +203,7 @@ impl CellName {
 
     /// The id: `workload/table/pN`.
     pub fn id(self) -> String {
-        format!(
-            "{}/{}/p{}",
-            self.workload.name(),
-            self.table.name(),
-            self.processes
-        )
+        format!("{}/{}/p{}", self.workload.name(), self.table.name(), self.processes)
     }
 }
 
@@ -260,11 +229,7 @@ mod tests {
         let ids: std::collections::HashSet<String> = cells.iter().map(|cell| cell.id()).collect();
         assert_eq!(ids.len(), cells.len());
         assert!(ids.contains("rustls_tls13/cas_bucket/p2"), "{ids:?}");
-        assert!(
-            cells
-                .iter()
-                .all(|cell| can_run(cell.limit(), cell.workload))
-        );
+        assert!(cells.iter().all(|cell| can_run(cell.limit(), cell.workload)));
         assert!(cells.iter().all(|cell| cell.limit().is_limit()));
     }
 }

@@ -95,10 +95,7 @@ impl<'a> Slab<'a> {
         while self.word(self.geometry.slot(index)) != 0 {
             index += 1;
         }
-        self.set_word(
-            self.geometry.slot(index),
-            u64::from(hash) << 32 | (block as u64 + 1),
-        );
+        self.set_word(self.geometry.slot(index), u64::from(hash) << 32 | (block as u64 + 1));
         true
     }
 
@@ -220,10 +217,7 @@ fn hash_of(key: &Key) -> u32 {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "benches run on 64-bit machines alone"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "benches run on 64-bit machines alone")]
 fn index_of(word: u64) -> usize {
     word as usize
 }
@@ -281,10 +275,6 @@ mod tests {
         while slab.put(&session_id(1, 0, next), b"12345678") {
             next += 1;
         }
-        assert_eq!(
-            next - 1000 + model.len() as u64,
-            100,
-            "{fulls} refusals before"
-        );
+        assert_eq!(next - 1000 + model.len() as u64, 100, "{fulls} refusals before");
     }
 }

@@ -66,10 +66,7 @@ fn median_ranks(count: usize) -> (usize, usize) {
     (low.min(count - 1), high)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "indexes of samples in memory"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "indexes of samples in memory")]
 fn floor_index(position: f64) -> usize {
     position.max(0.0) as usize
 }
@@ -82,10 +79,7 @@ mod tests {
     fn the_median_of_an_even_sample_lies_between_the_middle_two() {
         let summary = Summary::of(&[4.0, 1.0, 3.0, 2.0]).unwrap();
         assert_eq!(summary.median, 2.5);
-        assert_eq!(
-            (summary.lower_quartile, summary.upper_quartile),
-            (1.75, 3.25)
-        );
+        assert_eq!((summary.lower_quartile, summary.upper_quartile), (1.75, 3.25));
         assert!((summary.spread() - 0.3).abs() < 1e-12);
     }
 
@@ -94,10 +88,7 @@ mod tests {
         assert_eq!(Summary::of(&[]), None);
         assert_eq!(Summary::of(&[f64::NAN]), None);
         let one = Summary::of(&[7.0]).unwrap();
-        assert_eq!(
-            (one.median, one.median_low, one.median_high),
-            (7.0, 7.0, 7.0)
-        );
+        assert_eq!((one.median, one.median_low, one.median_high), (7.0, 7.0, 7.0));
     }
 
     #[test]

@@ -125,14 +125,7 @@ const UNKNOWN_LANE: u32 = 255;
 impl<M: Memory> Stream<M> {
     /// A stream in the state in which a measurement starts: every lane has issued one window.
     pub fn new(options: StreamOptions<M>) -> Self {
-        let StreamOptions {
-            control,
-            corpus,
-            workload,
-            entries,
-            lanes,
-            seed,
-        } = options;
+        let StreamOptions { control, corpus, workload, entries, lanes, seed } = options;
         let mix = workload.mix();
         let ages = Ages::new(mix, entries / u64::from(lanes.count));
         let stream = Self {
@@ -151,9 +144,7 @@ impl<M: Memory> Stream<M> {
             choice: Choice::new(seed ^ u64::from(lanes.own + 1)),
             batch: Batch::default(),
         };
-        stream
-            .control
-            .start_taking_at(lanes.own, ages.resumptions_due(ages.window));
+        stream.control.start_taking_at(lanes.own, ages.resumptions_due(ages.window));
         stream.control.publish(lanes.own, ages.window);
         stream
     }
@@ -189,8 +180,7 @@ impl<M: Memory> Stream<M> {
         }
         if !matches!(self.mix, Mix::Read) {
             let evicted = self.issued.saturating_sub(self.ages.window);
-            self.control
-                .announce_horizon(self.lanes.own, self.ages.block_end(evicted));
+            self.control.announce_horizon(self.lanes.own, self.ages.block_end(evicted));
         }
         &self.batch
     }
@@ -238,10 +228,7 @@ impl<M: Memory> Stream<M> {
         if self.choice.below(100) < resumed_percent {
             let lane = self.any_lane();
             let newest = self.control.published(lane);
-            let oldest = self
-                .control
-                .horizon(lane)
-                .max(newest.saturating_sub(self.ages.window));
+            let oldest = self.control.horizon(lane).max(newest.saturating_sub(self.ages.window));
             // What is next to be evicted is left out: it may be gone before this batch is used.
             let oldest = (oldest + self.ages.window / 32).min(newest - 1);
             let number = oldest + self.choice.below(newest - oldest);
@@ -297,8 +284,7 @@ impl<M: Memory> Stream<M> {
         let key = session_id(self.seed, lane, number);
         let value_start = self.batch.values.len();
         if verb == Verb::Put {
-            self.corpus
-                .append(&key, self.sizes, self.is_tls13, &mut self.batch.values);
+            self.corpus.append(&key, self.sizes, self.is_tls13, &mut self.batch.values);
         }
         self.batch.calls.push(Call {
             key,
@@ -334,11 +320,7 @@ mod tests {
                     corpus: Arc::clone(&corpus),
                     workload,
                     entries: 4000,
-                    lanes: Lanes {
-                        first: 0,
-                        count: workers,
-                        own,
-                    },
+                    lanes: Lanes { first: 0, count: workers, own },
                     seed: 11,
                 })
             })
@@ -385,14 +367,8 @@ mod tests {
         for workload in Workload::ALL {
             for workers in [1, 2] {
                 let (at_start, at_end, _, _) = play(workload, workers);
-                assert!(
-                    at_start.abs_diff(4000) < 400,
-                    "{workload:?}: {at_start} at start"
-                );
-                assert!(
-                    at_end.abs_diff(at_start) < 300,
-                    "{workload:?}: {at_start} to {at_end}"
-                );
+                assert!(at_start.abs_diff(4000) < 400, "{workload:?}: {at_start} at start");
+                assert!(at_end.abs_diff(at_start) < 300, "{workload:?}: {at_start} to {at_end}");
             }
         }
     }

@@ -55,11 +55,7 @@ pub fn preemptions() -> u64 {
     let answer = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
     // SAFETY: an all-zero `rusage` is valid (integers only), whether or not the call filled it.
     let usage = unsafe { usage.assume_init() };
-    if answer == 0 {
-        u64::try_from(usage.ru_nivcsw).unwrap_or(0)
-    } else {
-        0
-    }
+    if answer == 0 { u64::try_from(usage.ru_nivcsw).unwrap_or(0) } else { 0 }
 }
 
 /// Makes the kernel kill this process when its parent dies; an error if the parent is gone.
@@ -71,9 +67,7 @@ pub fn die_with_parent(parent: u32) -> io::Result<()> {
     }
     // The parent may have died before the request was made.
     if std::os::unix::process::parent_id() != parent {
-        return Err(io::Error::other(
-            "the process that started this worker is gone",
-        ));
+        return Err(io::Error::other("the process that started this worker is gone"));
     }
     Ok(())
 }
@@ -142,22 +136,14 @@ impl Region {
     /// Makes a zeroed region, in a file if a path is given, else in an unnamed one.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(path)?,
+            Some(path) => OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
             None => memory_file(0)?,
         };
         file.set_len(bytes as u64)?;
         // SAFETY: the file is new and only workers of this run reach it; they map it for reading
         // after this process has stopped writing (rows that write later are private).
         let map = unsafe { MmapOptions::new().len(bytes).map_mut(&file)? };
-        Ok(Self {
-            file,
-            path: path.map(Path::to_path_buf),
-            map,
-        })
+        Ok(Self { file, path: path.map(Path::to_path_buf), map })
     }
 
     /// The bytes.
@@ -203,11 +189,7 @@ impl FrozenRegion {
 
 /// A path that opens the same file again from any process of this user, while this one lives.
 pub fn address_of(file: &impl AsRawFd) -> PathBuf {
-    PathBuf::from(format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        file.as_raw_fd()
-    ))
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
 /// Bytes that processes share under a process-shared `pthread_mutex_t` in front of them.
@@ -233,11 +215,7 @@ impl LockedRegion {
     /// Makes a zeroed region with an unlocked mutex.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(path)?,
+            Some(path) => OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
             None => memory_file(0)?,
         };
         file.set_len((MUTEX_BYTES + bytes) as u64)?;
@@ -256,13 +234,7 @@ impl LockedRegion {
         let map = MmapOptions::new().map_raw(&file)?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| io::Error::other("no mapping"))?;
         let bytes = map.len() - MUTEX_BYTES;
-        Ok(Self {
-            base,
-            bytes,
-            file,
-            path,
-            _map: map,
-        })
+        Ok(Self { base, bytes, file, path, _map: map })
     }
 
     fn mutex(&self) -> *mut libc::pthread_mutex_t {
@@ -318,11 +290,7 @@ impl Drop for Release {
 }
 
 fn check(answer: libc::c_int) -> io::Result<()> {
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(answer))
-    }
+    if answer == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(answer)) }
 }
 
 /// Opens an LMDB environment as fast as it goes without durability: one writable mapping, no
@@ -354,11 +322,7 @@ impl BareMemory {
     ///
     /// What the system answers.
     pub fn map(descriptor: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
-        Ok(Self {
-            mapping: MmapOptions::new()
-                .len(bytes)
-                .map_raw(descriptor.as_raw_fd())?,
-        })
+        Ok(Self { mapping: MmapOptions::new().len(bytes).map_raw(descriptor.as_raw_fd())? })
     }
 
     /// The word with this index, which must lie in the mapping; only debug builds check.
@@ -368,13 +332,7 @@ impl BareMemory {
         // SAFETY: the word lies in the mapping, whose start is aligned, for callers that keep the
         // contract above; the benches, the only ones, take indexes from their own plans. Every bit
         // pattern is valid, and all other accesses during a comparison are atomic or reads.
-        unsafe {
-            &*self
-                .mapping
-                .as_ptr()
-                .cast::<AtomicU64>()
-                .wrapping_add(index)
-        }
+        unsafe { &*self.mapping.as_ptr().cast::<AtomicU64>().wrapping_add(index) }
     }
 
     /// Copies bytes out with the C library, starting at this word; only debug builds check.

@@ -132,10 +132,7 @@ fn build(
         })
         .collect();
     let reply = Reply::Ready {
-        addresses: Addresses {
-            row: row.address,
-            limit: limit.address,
-        },
+        addresses: Addresses { row: row.address, limit: limit.address },
         stored: row.stored,
         facts: row.facts,
     };
@@ -164,20 +161,14 @@ impl RowVisitor for Part<'_> {
 
     fn visit<R: Row>(self) -> Self::Output {
         let job = self.job;
-        let site = crate::row::Site {
-            role: self.role.to_owned(),
-            ..job.site.clone()
-        };
+        let site = crate::row::Site { role: self.role.to_owned(), ..job.site.clone() };
         let first = match &self.address {
             Some(address) => R::join(&site, address)?,
             None => R::create(&site)?,
         };
         let (address, facts) = (first.address(), first.facts());
         // Threads share the first handle once its table is filled: a limit may need it frozen.
-        let mut first = Some(Side::new(
-            first,
-            self.stream(self.lanes::<R>(job.first_worker)),
-        ));
+        let mut first = Some(Side::new(first, self.stream(self.lanes::<R>(job.first_worker))));
         let mut stored = 0;
         let mut sides: Vec<Box<dyn AnySide>> = Vec::new();
         let mut shared = Vec::new();
@@ -197,18 +188,11 @@ impl RowVisitor for Part<'_> {
             };
             if R::PLACE == Place::Private || worker == 0 {
                 stored += side.fill(lanes.first..lanes.first + lanes.count)?;
-                shared = (1..job.own_workers)
-                    .filter_map(|_| side.row().share())
-                    .collect();
+                shared = (1..job.own_workers).filter_map(|_| side.row().share()).collect();
             }
             sides.push(Box::new(side));
         }
-        Ok(Sides {
-            sides,
-            address,
-            stored,
-            facts,
-        })
+        Ok(Sides { sides, address, stored, facts })
     }
 }
 
@@ -216,16 +200,8 @@ impl Part<'_> {
     fn lanes<R: Row>(&self, worker: u32) -> Lanes {
         let own = self.first_lane + worker;
         match R::PLACE {
-            Place::Private => Lanes {
-                first: own,
-                count: 1,
-                own,
-            },
-            _ => Lanes {
-                first: self.first_lane,
-                count: self.job.workers,
-                own,
-            },
+            Place::Private => Lanes { first: own, count: 1, own },
+            _ => Lanes { first: self.first_lane, count: self.job.workers, own },
         }
     }
 
@@ -266,10 +242,7 @@ fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
                 Ok(Err(other)) => fault = Some(other),
                 Err(_) => {
                     let problem = "panicked".to_owned();
-                    fault = Some(Fault::Worker {
-                        worker: index,
-                        problem,
-                    });
+                    fault = Some(Fault::Worker { worker: index, problem });
                 }
             }
         }
@@ -300,8 +273,7 @@ impl Worker {
             // Row and limit change places, so that neither always comes second.
             for half in [index % 2, 1 - index % 2] {
                 self.round += 1;
-                self.control
-                    .meet(self.round, self.workers, run.wait_ticks_max)?;
+                self.control.meet(self.round, self.workers, run.wait_ticks_max)?;
                 if half == 0 {
                     pair.row = self.row.window(run.measure, run.operations)?;
                 } else {

@@ -2,8 +2,8 @@
 //!
 //! The sequences are those that were recorded from rustls and OpenSSL servers (`benches/README.md`
 //! has the counts); here they are reduced to calls on a table. An *operation* is one that the TLS
-//! library asks for: a look-up, a store, a take. Removing the session that a full cache gives up for
-//! a new one is part of the store.
+//! library asks for: a look-up, a store, a take. Removing the session that a full cache gives up
+//! for a new one is part of the store.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +68,7 @@ impl Workload {
 
     /// The workload with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|workload| workload.name() == name)
+        Self::ALL.into_iter().find(|workload| workload.name() == name)
     }
 
     /// Sizes of the values.
@@ -96,12 +94,8 @@ impl Workload {
         match self {
             Self::Read => Mix::Read,
             Self::RustlsTls13 | Self::RustlsTls13Sizes => Mix::Tickets,
-            Self::OpensslTls12 => Mix::Ids {
-                resumed_percent: 90,
-            },
-            Self::OpensslTls12R60 => Mix::Ids {
-                resumed_percent: 60,
-            },
+            Self::OpensslTls12 => Mix::Ids { resumed_percent: 90 },
+            Self::OpensslTls12R60 => Mix::Ids { resumed_percent: 60 },
         }
     }
 }
@@ -147,20 +141,14 @@ impl Ages {
         }
         .max(64);
         let block = 1 << (window / 16).max(1).ilog2();
-        Self {
-            window,
-            lag: window / 2,
-            block,
-        }
+        Self { window, lag: window / 2, block }
     }
 
     /// The `index`-th number in the scattered order.
     #[inline(always)]
     pub const fn scatter(&self, index: u64) -> u64 {
         let within = index & (self.block - 1);
-        let scattered = within
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(self.block / 3);
+        let scattered = within.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.block / 3);
         (index & !(self.block - 1)) | (scattered & (self.block - 1))
     }
 
@@ -240,17 +228,9 @@ mod tests {
     #[test]
     fn the_scattered_order_is_a_permutation_of_each_block() {
         let ages = Ages::new(Mix::Tickets, 10_000);
-        let mut seen: Vec<u64> = (0..ages.block * 3)
-            .map(|index| ages.scatter(index))
-            .collect();
-        let neighbours = seen
-            .windows(2)
-            .filter(|pair| pair[0].abs_diff(pair[1]) == 1)
-            .count();
-        assert!(
-            neighbours < seen.len() / 50,
-            "{neighbours} neighbours stay neighbours"
-        );
+        let mut seen: Vec<u64> = (0..ages.block * 3).map(|index| ages.scatter(index)).collect();
+        let neighbours = seen.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) == 1).count();
+        assert!(neighbours < seen.len() / 50, "{neighbours} neighbours stay neighbours");
         seen.sort_unstable();
         assert_eq!(seen, (0..ages.block * 3).collect::<Vec<_>>());
     }
@@ -258,17 +238,10 @@ mod tests {
     #[test]
     fn the_population_is_near_the_entries_asked_for() {
         for entries in [1_000, 10_000, 50_000, 100_000] {
-            for mix in [
-                Mix::Read,
-                Mix::Tickets,
-                Mix::Ids {
-                    resumed_percent: 60,
-                },
-            ] {
+            for mix in [Mix::Read, Mix::Tickets, Mix::Ids { resumed_percent: 60 }] {
                 let ages = Ages::new(mix, entries);
-                let stored = (0..ages.window)
-                    .filter(|&n| ages.is_stored_at_start(mix, n))
-                    .count() as u64;
+                let stored =
+                    (0..ages.window).filter(|&n| ages.is_stored_at_start(mix, n)).count() as u64;
                 let error = stored.abs_diff(entries) as f64 / entries as f64;
                 assert!(error < 0.06, "{mix:?}: {stored} of {entries}");
             }

@@ -44,12 +44,7 @@ struct Model {
 
 impl Model {
     fn new(wrong: Wrong) -> Self {
-        Self {
-            wrong,
-            calls: 0,
-            map: HashMap::new(),
-            previous: Vec::new(),
-        }
+        Self { wrong, calls: 0, map: HashMap::new(), previous: Vec::new() }
     }
 
     /// Whether the fault shows in this call.
@@ -146,11 +141,7 @@ fn side(wrong: Wrong, workload: Workload) -> Result<Side<Model, HeapMemory>, Fau
         corpus: Arc::clone(&CORPUS),
         workload,
         entries: 1000,
-        lanes: Lanes {
-            first: 0,
-            count: 1,
-            own: 0,
-        },
+        lanes: Lanes { first: 0, count: 1, own: 0 },
         seed: 5,
     });
     let mut side = Side::new(Model::new(wrong), stream);
@@ -184,10 +175,7 @@ fn a_wrong_value_ends_the_measurement() {
         for workload in Workload::ALL {
             for measure in BOTH {
                 let fault = run(wrong, workload, measure).unwrap_err();
-                assert!(
-                    matches!(fault, Fault::WrongValue { .. }),
-                    "{wrong:?}: {fault}"
-                );
+                assert!(matches!(fault, Fault::WrongValue { .. }), "{wrong:?}: {fault}");
             }
         }
     }
@@ -205,12 +193,7 @@ fn a_lost_session_ends_the_measurement() {
         let fault = run(Wrong::Forgets, workload, Measure::Throughput).unwrap_err();
         assert!(matches!(fault, Fault::Lost { .. }), "{workload:?}: {fault}");
     }
-    let fault = run(
-        Wrong::TakesTwice,
-        Workload::RustlsTls13,
-        Measure::Throughput,
-    )
-    .unwrap_err();
+    let fault = run(Wrong::TakesTwice, Workload::RustlsTls13, Measure::Throughput).unwrap_err();
     assert!(matches!(fault, Fault::Lost { verb: "take", .. }), "{fault}");
 }
 
@@ -218,12 +201,7 @@ fn a_lost_session_ends_the_measurement() {
 fn an_invented_session_and_a_refused_store_end_the_measurement() {
     let fault = run(Wrong::Invents, Workload::OpensslTls12, Measure::Throughput).unwrap_err();
     assert!(matches!(fault, Fault::Invented { .. }), "{fault}");
-    let fault = run(
-        Wrong::RefusesStores,
-        Workload::RustlsTls13,
-        Measure::Throughput,
-    )
-    .unwrap_err();
+    let fault = run(Wrong::RefusesStores, Workload::RustlsTls13, Measure::Throughput).unwrap_err();
     assert!(matches!(fault, Fault::Verb { verb: "put", .. }), "{fault}");
 }
 
@@ -240,10 +218,7 @@ fn a_limit_that_is_made_slow_lowers_the_ratio() {
             })
             .collect();
         let mut tally = Tally::new(rate);
-        tally.add_throughput(&[Measured {
-            pairs,
-            ..Measured::default()
-        }]);
+        tally.add_throughput(&[Measured { pairs, ..Measured::default() }]);
         tally.verdict().unwrap().ratio.median
     };
     let (honest, slowed) = (ratio(Wrong::Nothing), ratio(Wrong::Slow));

@@ -27,24 +27,12 @@ fn main() -> ExitCode {
     if std::env::var_os(PARENT_VARIABLE).is_some() {
         be_a_parent();
     }
-    let filter: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with('-'))
-        .collect();
+    let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let checks: [(&str, fn()); 5] = [
-        (
-            "every_row_runs_every_workload_with_one_and_two_workers",
-            every_row_runs,
-        ),
+        ("every_row_runs_every_workload_with_one_and_two_workers", every_row_runs),
         ("tables_work_in_unnamed_files", tables_work_in_unnamed_files),
-        (
-            "a_killed_worker_is_an_error_at_once",
-            a_killed_worker_is_an_error,
-        ),
-        (
-            "a_stopped_worker_is_an_error_within_the_limit",
-            a_stopped_worker_is_an_error,
-        ),
+        ("a_killed_worker_is_an_error_at_once", a_killed_worker_is_an_error),
+        ("a_stopped_worker_is_an_error_within_the_limit", a_stopped_worker_is_an_error),
         ("workers_die_with_the_bench", workers_die_with_the_bench),
     ];
     for (name, check) in checks {
@@ -67,11 +55,7 @@ fn session() -> Rc<Session> {
 }
 
 fn cell(workload: Workload, table: RowName, processes: u32) -> CellName {
-    CellName {
-        workload,
-        table,
-        processes,
-    }
+    CellName { workload, table, processes }
 }
 
 /// A run that goes on for long if nobody stops it.
@@ -86,24 +70,15 @@ fn long_run(session: &Session, wait_ns_max: f64) -> Run {
 
 fn every_row_runs() {
     let session = session();
-    let settings = Settings {
-        workloads: Workload::ALL.to_vec(),
-        ..session.settings().clone()
-    };
+    let settings = Settings { workloads: Workload::ALL.to_vec(), ..session.settings().clone() };
     for name in settings.cells() {
         let record = session
             .open(name)
             .and_then(|mut cell| cell.operations(5_000).and_then(|_| cell.finish()))
             .unwrap_or_else(|fault| panic!("{}: {fault}", name.id()))
             .expect("something was measured");
-        assert_eq!(
-            (record.table, record.processes),
-            (name.table, name.processes)
-        );
-        assert!(
-            record.ns_per_op > 1.0 && record.p50_ns <= record.p99_ns,
-            "{record:?}"
-        );
+        assert_eq!((record.table, record.processes), (name.table, name.processes));
+        assert!(record.ns_per_op > 1.0 && record.p50_ns <= record.p99_ns, "{record:?}");
         assert!(record.entries.abs_diff(2000) < 300, "{record:?}");
         let hits = record.hit_ratio.expect("every workload looks up");
         let expected = match name.workload {
@@ -116,7 +91,7 @@ fn every_row_runs() {
 }
 
 fn tables_work_in_unnamed_files() {
-    // A worker of a run is asked in a process of its own, since the place is an environment variable.
+    // This check runs in a process of its own, since the place is an environment variable.
     let executable = std::env::current_exe().expect("this executable");
     if std::env::var_os(DIRECTORY_VARIABLE).is_none() {
         let status = Command::new(executable)
@@ -130,13 +105,8 @@ fn tables_work_in_unnamed_files() {
     }
     let session = session();
     assert_eq!(session.fallbacks().len(), 1, "{:?}", session.fallbacks());
-    for &table in RowName::ALL
-        .iter()
-        .filter(|&&table| table != RowName::LimitProbe)
-    {
-        let mut cell = session
-            .open(cell(Workload::Read, table, 2))
-            .expect("it opens");
+    for &table in RowName::ALL.iter().filter(|&&table| table != RowName::LimitProbe) {
+        let mut cell = session.open(cell(Workload::Read, table, 2)).expect("it opens");
         cell.operations(5_000).expect("it runs");
     }
 }
@@ -144,9 +114,8 @@ fn tables_work_in_unnamed_files() {
 fn a_killed_worker_is_an_error() {
     let session = session();
     for index in [0, 1] {
-        let (job, _control) = session
-            .job(cell(Workload::RustlsTls13, RowName::CasBucket, 2))
-            .expect("a job");
+        let (job, _control) =
+            session.job(cell(Workload::RustlsTls13, RowName::CasBucket, 2)).expect("a job");
         let mut cell = Cell::start(&job).expect("it starts");
         let victim = cell.process_ids()[index];
         let killer = std::thread::spawn(move || {
@@ -154,50 +123,33 @@ fn a_killed_worker_is_an_error() {
             signal("KILL", victim);
         });
         let start = Instant::now();
-        let fault = cell
-            .run(&long_run(&session, 1e9), Duration::from_secs(60))
-            .unwrap_err();
+        let fault = cell.run(&long_run(&session, 1e9), Duration::from_secs(60)).unwrap_err();
         assert!(matches!(fault, Fault::Worker { .. }), "{fault}");
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "after {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "after {:?}", start.elapsed());
         killer.join().expect("it was killed");
     }
 }
 
 fn a_stopped_worker_is_an_error() {
     let session = session();
-    let (job, _control) = session
-        .job(cell(Workload::Read, RowName::CasBucket, 2))
-        .expect("a job");
+    let (job, _control) = session.job(cell(Workload::Read, RowName::CasBucket, 2)).expect("a job");
     let mut cell = Cell::start(&job).expect("it starts");
     signal("STOP", cell.process_ids()[1]);
     let start = Instant::now();
-    let fault = cell
-        .run(&long_run(&session, 0.5e9), Duration::from_secs(3))
-        .unwrap_err();
+    let fault = cell.run(&long_run(&session, 0.5e9), Duration::from_secs(3)).unwrap_err();
     assert!(matches!(fault, Fault::Worker { .. }), "{fault}");
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "after {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(20), "after {:?}", start.elapsed());
     drop(cell);
     // A healthy cell is not called hung.
-    let mut cell = session
-        .open(self::cell(Workload::Read, RowName::CasBucket, 2))
-        .expect("it opens");
+    let mut cell =
+        session.open(self::cell(Workload::Read, RowName::CasBucket, 2)).expect("it opens");
     cell.operations(1000).expect("it runs");
     assert!(Tally::new(session.rate()).verdict().is_none());
 }
 
 fn be_a_parent() -> ! {
     let session = session();
-    let (job, _control) = session
-        .job(cell(Workload::Read, RowName::MutexSlab, 2))
-        .expect("a job");
+    let (job, _control) = session.job(cell(Workload::Read, RowName::MutexSlab, 2)).expect("a job");
     let cell = Cell::start(&job).expect("it starts");
     let ids: Vec<String> = cell.process_ids().iter().map(u32::to_string).collect();
     println!("{}", ids.join(" "));
@@ -216,23 +168,15 @@ fn workers_die_with_the_bench() {
         .expect("it starts");
     let out = parent.stdout.take().expect("it was piped");
     let mut line = String::new();
-    BufReader::new(out)
-        .read_line(&mut line)
-        .expect("it tells its workers");
-    let workers: Vec<u32> = line
-        .split_whitespace()
-        .filter_map(|id| id.parse().ok())
-        .collect();
+    BufReader::new(out).read_line(&mut line).expect("it tells its workers");
+    let workers: Vec<u32> = line.split_whitespace().filter_map(|id| id.parse().ok()).collect();
     assert_eq!(workers.len(), 2, "{line:?}");
     assert!(workers.iter().all(|&worker| is_running(worker)));
     parent.kill().expect("it can be killed");
     parent.wait().expect("it ends");
     let start = Instant::now();
     while workers.iter().any(|&worker| is_running(worker)) {
-        assert!(
-            start.elapsed() < Duration::from_secs(5),
-            "workers {workers:?} live on"
-        );
+        assert!(start.elapsed() < Duration::from_secs(5), "workers {workers:?} live on");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

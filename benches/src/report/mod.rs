@@ -38,18 +38,14 @@ impl Report {
 
     /// Workloads that were run, in their order.
     fn workloads(&self) -> impl Iterator<Item = Workload> {
-        Workload::ALL.into_iter().filter(|&workload| {
-            self.records
-                .iter()
-                .any(|record| record.workload == workload)
-        })
+        Workload::ALL
+            .into_iter()
+            .filter(|&workload| self.records.iter().any(|record| record.workload == workload))
     }
 
     /// Records of a workload.
     fn of(&self, workload: Workload) -> impl Iterator<Item = &Record> {
-        self.records
-            .iter()
-            .filter(move |record| record.workload == workload)
+        self.records.iter().filter(move |record| record.workload == workload)
     }
 
     /// The table for the terminal, with everything that is said in words.
@@ -140,11 +136,7 @@ impl Report {
 
 /// Nanoseconds, or microseconds from ten of them on.
 fn duration(ns: f64) -> String {
-    if ns < 10_000.0 {
-        format!("{ns:.0}")
-    } else {
-        format!("{:.1}k", ns / 1000.0)
-    }
+    if ns < 10_000.0 { format!("{ns:.0}") } else { format!("{:.1}k", ns / 1000.0) }
 }
 
 /// A share as a percentage.
@@ -195,11 +187,7 @@ mod tests {
     #[test]
     fn the_page_has_every_plot_and_escapes_what_it_quotes() {
         let html = page::html(&report()).unwrap();
-        assert_eq!(
-            html.matches("<svg").count(),
-            2 * 3 + 1,
-            "three a workload and the scaling"
-        );
+        assert_eq!(html.matches("<svg").count(), 2 * 3 + 1, "three a workload and the scaling");
         assert!(html.contains("&lt;disk full&gt;"));
         assert!(!html.contains("<disk full>"));
     }

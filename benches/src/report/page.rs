@@ -14,7 +14,8 @@ const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; color: #282c34; max-width: 62rem; margin: 2rem auto;
        padding: 0 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 2px solid #dee2e8; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0;
+        width: 100%; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #dee2e8; }
 th:first-child, td:first-child { text-align: left; }
 tr.ours { font-weight: 600; } tr.limit { color: #7a828e; } tr.open td { font-style: italic; }
@@ -39,43 +40,24 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
          <p class=\"note\">{}</p>\n",
         escape(&report.machine.summary())
     )?;
-    writeln!(
-        out,
-        "<p class=\"note\">{}</p>",
-        escape(&report.resolution())
-    )?;
+    writeln!(out, "<p class=\"note\">{}</p>", escape(&report.resolution()))?;
     if report.quick {
         out.push_str("<p class=\"note\">Quick set: small tables and short runs.</p>\n");
     }
     write_goals(report, &mut out)?;
-    list(
-        &mut out,
-        "What cas_bucket loses",
-        &report.losses(),
-        "No cell of this run.",
-    )?;
+    list(&mut out, "What cas_bucket loses", &report.losses(), "No cell of this run.")?;
     for workload in report.workloads() {
         write_workload(report, workload, &mut out)?;
     }
     out.push_str("<h2>Two workers against one</h2>\n");
     out.push_str(&scaling(report).svg()?);
-    list(
-        &mut out,
-        "Against cas_bucket, time of the others",
-        &report.factors(),
-        "Not measured.",
-    )?;
+    list(&mut out, "Against cas_bucket, time of the others", &report.factors(), "Not measured.")?;
     list(&mut out, "Churn", &report.churn, "Not run.")?;
     list(&mut out, "Cells that failed", &report.failures, "None.")?;
     list(&mut out, "Facts", &report.facts, "None.")?;
     out.push_str("<h2>Rows</h2>\n<ul>\n");
     for row in RowName::ALL {
-        writeln!(
-            out,
-            "<li><b>{}</b>: {}</li>",
-            row.label(),
-            escape(row.description())
-        )?;
+        writeln!(out, "<li><b>{}</b>: {}</li>", row.label(), escape(row.description()))?;
     }
     out.push_str("</ul>\n</body></html>\n");
     Ok(out)
@@ -109,12 +91,7 @@ fn write_workload(
     out: &mut String,
 ) -> Result<(), Box<dyn Error>> {
     let records: Vec<&Record> = report.of(workload).collect();
-    write!(
-        out,
-        "<h2>{}</h2>\n<p>{}",
-        workload.name(),
-        escape(workload.description())
-    )?;
+    write!(out, "<h2>{}</h2>\n<p>{}", workload.name(), escape(workload.description()))?;
     if let Some(first) = records.first() {
         write!(
             out,
@@ -125,11 +102,7 @@ fn write_workload(
         )?;
     }
     out.push_str("</p>\n");
-    for plot in [
-        times(workload, &records),
-        ratios(workload, &records),
-        latencies(&records),
-    ] {
+    for plot in [times(workload, &records), ratios(workload, &records), latencies(&records)] {
         out.push_str(&plot.svg()?);
     }
     out.push_str(
@@ -154,11 +127,7 @@ fn write_row(record: &Record, out: &mut String) -> std::fmt::Result {
     if !record.conclusive {
         class.push_str(" open");
     }
-    let open = if record.conclusive {
-        ""
-    } else {
-        " inconclusive"
-    };
+    let open = if record.conclusive { "" } else { " inconclusive" };
     let hits = record.hit_ratio.map_or_else(|| "–".to_owned(), percent);
     writeln!(
         out,
@@ -185,15 +154,11 @@ fn by_workers(
     records: &[&Record],
     mark: impl Fn(&Record) -> Mark,
 ) -> Vec<(String, Vec<Option<Mark>>)> {
-    let tables = RowName::ALL
-        .iter()
-        .filter(|&&table| records.iter().any(|r| r.table == table));
+    let tables = RowName::ALL.iter().filter(|&&table| records.iter().any(|r| r.table == table));
     tables
         .map(|&table| {
             let marks = [1, 2].map(|processes| {
-                let found = records
-                    .iter()
-                    .find(|r| (r.table, r.processes) == (table, processes));
+                let found = records.iter().find(|r| (r.table, r.processes) == (table, processes));
                 found.map(|record| mark(record))
             });
             (table.label(), marks.to_vec())
@@ -218,10 +183,7 @@ fn times(workload: Workload, records: &[&Record]) -> Plot {
 
 fn ratios(workload: Workload, records: &[&Record]) -> Plot {
     Plot {
-        title: format!(
-            "{}: how far from the limit, median and quartiles",
-            workload.name()
-        ),
+        title: format!("{}: how far from the limit, median and quartiles", workload.name()),
         unit: "times the limit, logarithmic".to_owned(),
         series: workers(),
         rows: by_workers(records, |record| Mark::Range {
@@ -252,11 +214,7 @@ fn latencies(records: &[&Record]) -> Plot {
 /// How much longer an operation takes beside a second worker, by workload.
 fn scaling(report: &Report) -> Plot {
     let run = Run(&report.records);
-    let chosen = [
-        Workload::Read,
-        Workload::RustlsTls13,
-        Workload::OpensslTls12,
-    ];
+    let chosen = [Workload::Read, Workload::RustlsTls13, Workload::OpensslTls12];
     let rows = RowName::ALL
         .iter()
         .map(|&table| {
@@ -271,10 +229,7 @@ fn scaling(report: &Report) -> Plot {
     Plot {
         title: "Time of each of two workers, against one alone".to_owned(),
         unit: "times (1 is linear scaling), logarithmic".to_owned(),
-        series: chosen
-            .iter()
-            .map(|workload| workload.name().to_owned())
-            .collect(),
+        series: chosen.iter().map(|workload| workload.name().to_owned()).collect(),
         rows,
         reference: Some(1.0),
         precision: 2,
@@ -295,7 +250,5 @@ fn list(out: &mut String, title: &str, lines: &[String], otherwise: &str) -> std
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

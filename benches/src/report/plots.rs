@@ -58,11 +58,8 @@ const MARK_HEIGHT: i32 = 17;
 const ROW_GAP: i32 = 12;
 
 /// Colours that differ for readers who see colours differently (Okabe and Ito).
-const COLOURS: [RGBColor; 3] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-];
+const COLOURS: [RGBColor; 3] =
+    [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
 const INK: RGBColor = RGBColor(40, 44, 52);
 const FAINT: RGBColor = RGBColor(222, 226, 232);
 
@@ -89,10 +86,7 @@ impl Plot {
 
     /// Ends of the scale: powers of ten, or of two where everything lies close together.
     fn scale(&self) -> Scale {
-        let extents = self
-            .rows
-            .iter()
-            .flat_map(|(_, marks)| marks.iter().flatten());
+        let extents = self.rows.iter().flat_map(|(_, marks)| marks.iter().flatten());
         let reference = self.reference.map(|value| (value, value));
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (from, to) in extents.map(|mark| mark.extent()).chain(reference) {
@@ -110,10 +104,7 @@ impl Plot {
     }
 
     fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Answer {
-        let title = ("sans-serif", 17)
-            .into_font()
-            .style(FontStyle::Bold)
-            .color(&INK);
+        let title = ("sans-serif", 17).into_font().style(FontStyle::Bold).color(&INK);
         area.draw(&Text::new(self.title.as_str(), (8, 8), title))?;
         let scale = self.scale();
         self.draw_scale(area, &scale)?;
@@ -122,11 +113,7 @@ impl Plot {
             let top = TOP + count(index) * self.row_height() + ROW_GAP / 2;
             let style = text(14, HPos::Right, VPos::Center);
             let middle = top + MARK_HEIGHT * count(self.series.len()) / 2;
-            area.draw(&Text::new(
-                label.as_str(),
-                (LABEL_WIDTH - 10, middle),
-                style,
-            ))?;
+            area.draw(&Text::new(label.as_str(), (LABEL_WIDTH - 10, middle), style))?;
             for (series, mark) in marks.iter().enumerate() {
                 if let Some(mark) = mark {
                     let top = top + MARK_HEIGHT * count(series);
@@ -161,11 +148,7 @@ impl Plot {
         for (index, name) in self.series.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()].filled();
             area.draw(&Rectangle::new([(x, 36), (x + 12, 48)], colour))?;
-            area.draw(&Text::new(
-                name.as_str(),
-                (x + 18, 42),
-                text(13, HPos::Left, VPos::Center),
-            ))?;
+            area.draw(&Text::new(name.as_str(), (x + 18, 42), text(13, HPos::Left, VPos::Center)))?;
             x += 40 + 8 * count(name.len());
         }
         Ok(())
@@ -182,14 +165,10 @@ impl Plot {
         let middle = top + MARK_HEIGHT / 2;
         let (value, right) = match mark {
             Mark::Bar(value) => {
-                let from = self
-                    .reference
-                    .map_or(LABEL_WIDTH, |reference| scale.position(reference));
+                let from =
+                    self.reference.map_or(LABEL_WIDTH, |reference| scale.position(reference));
                 let to = scale.position(value);
-                let corners = [
-                    (from.min(to), top + 2),
-                    (from.max(to), top + MARK_HEIGHT - 2),
-                ];
+                let corners = [(from.min(to), top + 2), (from.max(to), top + MARK_HEIGHT - 2)];
                 area.draw(&Rectangle::new(corners, colour.filled()))?;
                 (value, value.max(self.reference.unwrap_or(value)))
             }
@@ -201,11 +180,7 @@ impl Plot {
                     let points = vec![(end, middle - 5), (end, middle + 5)];
                     area.draw(&PathElement::new(points, colour.stroke_width(2)))?;
                 }
-                area.draw(&Circle::new(
-                    (scale.position(value), middle),
-                    5,
-                    colour.filled(),
-                ))?;
+                area.draw(&Circle::new((scale.position(value), middle), 5, colour.filled()))?;
                 (value, high.max(value))
             }
         };
@@ -243,10 +218,7 @@ impl Scale {
 }
 
 fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    ("sans-serif", size)
-        .into_font()
-        .color(&INK)
-        .pos(Pos::new(horizontal, vertical))
+    ("sans-serif", size).into_font().color(&INK).pos(Pos::new(horizontal, vertical))
 }
 
 /// A number of a scale, without what it does not need.
@@ -262,10 +234,7 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "within the width of the plot"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "within the width of the plot")]
 fn pixels(length: f64) -> i32 {
     length.round() as i32
 }

@@ -1,7 +1,7 @@
 //! The limit of reads: the two dependent misses and the copy that no shared table can avoid.
 //!
 //! The index is perfect: the driver knows where an entry is. A look-up reads one word in a bucket
-//! line, then the entry that it names, and copies the value. Nothing is hashed, compared or checked.
+//! line, then the entry that it names, and copies the value. Nothing is hashed, compared, checked.
 
 use std::path::Path;
 
@@ -43,12 +43,7 @@ impl LimitRead {
         let entry_bytes =
             (ENTRY_HEADER_BYTES + to_index(site.value_bytes_max)).next_multiple_of(64);
         let bytes = bytes(index_bytes + entries * entry_bytes)?;
-        Ok(Self {
-            bytes,
-            index_bytes,
-            entry_bytes,
-            stored: 0,
-        })
+        Ok(Self { bytes, index_bytes, entry_bytes, stored: 0 })
     }
 
     #[inline(always)]
@@ -101,12 +96,7 @@ impl Row for LimitRead {
     fn share(&self) -> Option<Self> {
         let region = FrozenRegion::open(Path::new(&self.address())).ok()?;
         let (index_bytes, entry_bytes) = (self.index_bytes, self.entry_bytes);
-        Some(Self {
-            bytes: Bytes::Frozen(region),
-            index_bytes,
-            entry_bytes,
-            stored: 0,
-        })
+        Some(Self { bytes: Bytes::Frozen(region), index_bytes, entry_bytes, stored: 0 })
     }
 
     #[inline(always)]
@@ -153,10 +143,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "benches run on 64-bit machines alone"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "benches run on 64-bit machines alone")]
 fn to_index(word: u64) -> usize {
     word as usize
 }

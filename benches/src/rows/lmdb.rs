@@ -34,11 +34,7 @@ impl Lmdb {
             })
             .map_err(failed)?
             .unwrap_commit();
-        Ok(Self {
-            environment,
-            database,
-            directory,
-        })
+        Ok(Self { environment, database, directory })
     }
 }
 
@@ -84,27 +80,20 @@ impl Row for Lmdb {
     #[inline(always)]
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
         let mut write = self.environment.write_txn().map_err(failed("put"))?;
-        self.database
-            .put(&mut write, &call.key, value)
-            .map_err(failed("put"))?;
+        self.database.put(&mut write, &call.key, value).map_err(failed("put"))?;
         write.commit().map_err(failed("put"))
     }
 
     #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let mut write = self.environment.write_txn().map_err(failed("take"))?;
-        let stored = self
-            .database
-            .get(&write, &call.key)
-            .map_err(failed("take"))?;
+        let stored = self.database.get(&write, &call.key).map_err(failed("take"))?;
         let Some(stored) = stored else {
             return Ok(false);
         };
         value.clear();
         value.extend_from_slice(stored);
-        self.database
-            .delete(&mut write, &call.key)
-            .map_err(failed("take"))?;
+        self.database.delete(&mut write, &call.key).map_err(failed("take"))?;
         write.commit().map_err(failed("take"))?;
         Ok(true)
     }
@@ -112,10 +101,7 @@ impl Row for Lmdb {
     #[inline(always)]
     fn remove(&mut self, key: &Key) -> Result<bool, Fault> {
         let mut write = self.environment.write_txn().map_err(failed("remove"))?;
-        let is_removed = self
-            .database
-            .delete(&mut write, key)
-            .map_err(failed("remove"))?;
+        let is_removed = self.database.delete(&mut write, key).map_err(failed("remove"))?;
         write.commit().map_err(failed("remove"))?;
         Ok(is_removed)
     }

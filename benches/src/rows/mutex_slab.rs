@@ -41,17 +41,12 @@ impl Row for MutexSlab {
 
     #[inline(always)]
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
-        Ok(self
-            .region
-            .with(|bytes| Slab::new(self.geometry, bytes).get(&call.key, value)))
+        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).get(&call.key, value)))
     }
 
     #[inline(always)]
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
-        if self
-            .region
-            .with(|bytes| Slab::new(self.geometry, bytes).put(&call.key, value))
-        {
+        if self.region.with(|bytes| Slab::new(self.geometry, bytes).put(&call.key, value)) {
             Ok(())
         } else {
             Err(Fault::verb(Self::NAME, "put", "no free block"))
@@ -60,15 +55,11 @@ impl Row for MutexSlab {
 
     #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
-        Ok(self
-            .region
-            .with(|bytes| Slab::new(self.geometry, bytes).take(&call.key, value)))
+        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).take(&call.key, value)))
     }
 
     #[inline(always)]
     fn remove(&mut self, key: &Key) -> Result<bool, Fault> {
-        Ok(self
-            .region
-            .with(|bytes| Slab::new(self.geometry, bytes).remove(key)))
+        Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).remove(key)))
     }
 }

@@ -39,9 +39,7 @@ impl Row for Papaya {
     }
 
     fn share(&self) -> Option<Self> {
-        Some(Self {
-            map: Arc::clone(&self.map),
-        })
+        Some(Self { map: Arc::clone(&self.map) })
     }
 
     #[inline(always)]

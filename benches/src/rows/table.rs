@@ -64,26 +64,16 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
             let create = CreateOptions::default();
             return MappedMemory::create(&path, bytes, &create, |memory| {
                 let table = Self::create_in(&memory, &options)?;
-                Ok(Self {
-                    table,
-                    memory,
-                    address,
-                })
+                Ok(Self { table, memory, address })
             })
             .map_err(failed);
         }
         let memory = MappedMemory::memfd(Self::NAME, bytes, &MappingOptions::default());
         let memory = Arc::new(memory.map_err(failed)?);
         let table = Self::create_in(&memory, &options).map_err(failed)?;
-        let descriptor = memory
-            .descriptor()
-            .map_err(Fault::io("share the segment"))?;
+        let descriptor = memory.descriptor().map_err(Fault::io("share the segment"))?;
         let address = sys::address_of(&descriptor).display().to_string();
-        Ok(Self {
-            table,
-            memory,
-            address,
-        })
+        Ok(Self { table, memory, address })
     }
 
     fn address(&self) -> String {
@@ -106,19 +96,11 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
         let memory = Arc::new(memory.map_err(failed)?);
         let environment = environment(&memory).map_err(failed)?;
         let table = D::attach(Arc::clone(&memory), &environment).map_err(failed)?;
-        Ok(Self {
-            table,
-            memory,
-            address: address.to_owned(),
-        })
+        Ok(Self { table, memory, address: address.to_owned() })
     }
 
     fn facts(&self) -> Vec<String> {
-        vec![format!(
-            "{} copies values with {}",
-            Self::NAME,
-            self.memory.copy_kind()
-        )]
+        vec![format!("{} copies values with {}", Self::NAME, self.memory.copy_kind())]
     }
 
     #[inline(always)]
@@ -131,11 +113,7 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
 
     #[inline(always)]
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
-        let entry = Entry {
-            key: &call.key,
-            value,
-            metadata: call.number,
-        };
+        let entry = Entry { key: &call.key, value, metadata: call.number };
         match self.table.put(entry) {
             Ok(_) => Ok(()),
             Err(error) => Err(Fault::verb(Self::NAME, "put", error)),
