@@ -70,8 +70,8 @@ impl Report {
     fn resolution(&self) -> String {
         let share = crate::goals::Run(&self.records).resolution();
         format!(
-            "limits paired with themselves differ by up to {}: smaller differences are no finding, \
-             and goals are judged with it",
+            "limits paired with themselves tell differences above {} (5 % at least): \
+             smaller ones are no finding, and goals are judged with it",
             percent(share)
         )
     }
