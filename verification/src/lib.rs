@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod litmus;
 pub mod memory;
 mod world;
 
