@@ -8,11 +8,15 @@
 pub mod engine;
 pub mod litmus;
 pub mod memory;
+mod sweep;
 mod world;
 
 pub use engine::{
     Budget, Coverage, DepthFirstEngine, Engine, Execution, Failure, FailureKind, LoomEngine, Model,
     Outcome, Participant, Replay, Scheduling, Shuttle, ShuttleEngine, ViewEngine,
 };
-pub use memory::{CrashMemory, Kill, Killed, Lost};
+pub use memory::{
+    CrashMemory, Kill, Killed, Lost, Mutation, Names, Site, Weakened, Weakening, explain,
+};
+pub use sweep::{Sweep, sweep};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};

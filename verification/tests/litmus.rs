@@ -1,7 +1,7 @@
 //! The litmus table is what the engines do today, shape by shape.
 #![allow(missing_docs)]
 
-use shm_verification::litmus::{ENGINES, SHAPES, Table};
+use shm_verification::litmus::{ENGINES, Table, shapes};
 
 #[test]
 fn every_engine_gives_the_verdict_on_record_for_every_shape() {
@@ -9,7 +9,7 @@ fn every_engine_gives_the_verdict_on_record_for_every_shape() {
     let mut differences = Vec::new();
     let mut executions = [0; ENGINES.len()];
     let mut seconds = [0.0; ENGINES.len()];
-    for shape in SHAPES {
+    for shape in shapes() {
         for (index, engine) in ENGINES.iter().enumerate() {
             match shape.verdict(index) {
                 Ok((verdict, outcome)) => {
@@ -32,6 +32,6 @@ fn every_engine_gives_the_verdict_on_record_for_every_shape() {
             executions[index], seconds[index]
         );
     }
-    assert!(SHAPES.len() >= 15);
+    assert!(shapes().count() >= 15);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

@@ -1,6 +1,7 @@
 //! Segments, blocks and participants in inter-process shared memory.
 
 mod clock;
+mod counting;
 mod environment;
 mod error;
 mod heap;
@@ -9,6 +10,7 @@ mod memory;
 mod words;
 
 pub use clock::{Clock, SystemClock};
+pub use counting::{AccessCounts, CountingMemory};
 pub use environment::Environment;
 pub use error::SegmentError;
 pub use heap::HeapMemory;

@@ -17,7 +17,7 @@ use crate::engine::{
     ShuttleEngine, ViewEngine,
 };
 
-pub use shapes::SHAPES;
+pub use shapes::shapes;
 
 /// One access or fence of a shape. Loads and read-modify-writes append what they read to the
 /// registers of their thread.
@@ -177,7 +177,7 @@ impl fmt::Display for Table {
             write!(formatter, " {engine:<13}")?;
         }
         writeln!(formatter)?;
-        for shape in SHAPES {
+        for shape in shapes() {
             let allowed = if shape.allowed {
                 "allowed"
             } else {
