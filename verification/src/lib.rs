@@ -9,6 +9,7 @@ pub mod engine;
 pub mod litmus;
 pub mod memory;
 mod sweep;
+pub mod toys;
 mod world;
 
 pub use engine::{
