@@ -7,14 +7,16 @@
 //! reads-from. They are enumerated here by brute force, with nothing in common with the machine.
 #![allow(missing_docs)]
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use shm_arena::{Fence, Load, Rmw, Store};
 use shm_verification::litmus::{Instruction, Registers, Shape, Verdict, outcomes};
 use shm_verification::{Budget, DepthFirstEngine, LoomEngine, ViewEngine};
 
+/// Words of a shape; the programs use the first two.
 const WORDS: usize = 3;
 
 /// One access or fence of an execution.
@@ -438,47 +440,64 @@ fn shape(threads: &[Vec<Instruction>]) -> Shape {
     }
 }
 
-#[test]
-fn the_machine_shows_exactly_what_the_axioms_allow() {
+/// A generator that is the same in every run.
+fn runner(cases: u32) -> TestRunner {
     let configuration = Config {
-        cases: 400,
+        cases,
         failure_persistence: None,
         ..Config::default()
     };
-    let mut runner = TestRunner::new_with_rng(
+    TestRunner::new_with_rng(
         configuration,
-        proptest::test_runner::TestRng::deterministic_rng(
-            proptest::test_runner::RngAlgorithm::ChaCha,
-        ),
-    );
-    let counts = std::cell::Cell::new([0; 3]);
-    let result = runner.run(&programs(), |threads| {
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    )
+}
+
+#[test]
+fn the_machine_shows_exactly_what_the_axioms_allow() {
+    let outcome_count = Cell::new(0);
+    let result = runner(3_000).run(&programs(), |threads| {
         let shape = shape(&threads);
         let expected = allowed(&threads);
         let (shown, _) = outcomes(&shape, &DepthFirstEngine, &Budget::default());
         let missing: Vec<_> = expected.difference(&shown).collect();
         let impossible: Vec<_> = shown.difference(&expected).collect();
-        prop_assert!(
-            missing.is_empty() && impossible.is_empty(),
-            "missing {missing:?}, impossible {impossible:?}"
-        );
-        let (random, _) = outcomes(&shape, &ViewEngine::default(), &Budget::executions(300));
+        prop_assert!(missing.is_empty(), "missing {missing:?}");
+        prop_assert!(impossible.is_empty(), "impossible {impossible:?}");
+        let (random, _) = outcomes(&shape, &ViewEngine::default(), &Budget::executions(200));
         prop_assert!(random.is_subset(&expected));
-        let loom = Budget::executions(3_000);
-        let (by_loom, _) = outcomes(&shape, &LoomEngine, &loom);
-        let [all, missed, impossible] = counts.get();
-        counts.set([
-            all + expected.len(),
-            missed + expected.difference(&by_loom).count(),
-            impossible + by_loom.difference(&expected).count(),
-        ]);
+        outcome_count.set(outcome_count.get() + expected.len());
         Ok(())
     });
-    let [outcome_count, loom_missed, loom_impossible] = counts.get();
     println!(
-        "{outcome_count} outcomes; loom missed {loom_missed} and showed {loom_impossible} beside, within 3,000 executions each"
+        "{} outcomes of 3,000 programs, all shown and no other",
+        outcome_count.get()
     );
-    if let Err(error) = result {
-        panic!("{error}");
-    }
+    assert!(outcome_count.get() > 10_000, "the programs have outcomes");
+    assert_eq!(result.map_err(|error| error.to_string()), Ok(()));
+}
+
+/// Not a promise of loom's: the figures are printed so that they can be quoted, and the test fails
+/// if loom becomes exact and should be trusted more.
+#[test]
+fn loom_differs_from_the_axioms_in_both_directions() {
+    let [all, missed, impossible] = [Cell::new(0), Cell::new(0), Cell::new(0)];
+    let result = runner(100).run(&programs(), |threads| {
+        let shape = shape(&threads);
+        let expected = allowed(&threads);
+        let (shown, executions) = outcomes(&shape, &LoomEngine, &Budget::executions(5_000));
+        if executions < 5_000 {
+            all.set(all.get() + expected.len());
+            missed.set(missed.get() + expected.difference(&shown).count());
+            impossible.set(impossible.get() + shown.difference(&expected).count());
+        }
+        Ok(())
+    });
+    assert_eq!(result.map_err(|error| error.to_string()), Ok(()));
+    let [all, missed, impossible] = [all, missed, impossible].map(Cell::into_inner);
+    println!("of {all} outcomes loom missed {missed}, and it showed {impossible} impossible ones");
+    assert!(
+        missed > 0 && impossible > 0,
+        "loom became exact: revise what is said of it"
+    );
 }

@@ -132,8 +132,8 @@ impl Tree {
         }
     }
 
-    /// Remembers who uses which word. Once all others have been joined, an access comes after all of
-    /// theirs.
+    /// Remembers who uses which word. Once all others have been joined, an access comes after all
+    /// of theirs.
     fn learn(&mut self, current: usize, tasks: &[Task]) {
         let after_all = (0..)
             .zip(tasks)

@@ -14,9 +14,9 @@
 //! consistent fences.
 //!
 //! A read-modify-write takes a value that no other one took, puts its own right after it, and
-//! passes on the view of what it read: that is the release sequence of C++20, which a plain store by
-//! anyone ends. A compare-exchange that fails may have read any value in reach that differs from the
-//! expected one, also when the newest would have let it succeed.
+//! passes on the view of what it read: that is the release sequence of C++20, which a plain store
+//! by anyone ends. A compare-exchange that fails may have read any value in reach that differs from
+//! the expected one, also when the newest would have let it succeed.
 //!
 //! # Limits
 //!
