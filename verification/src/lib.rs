@@ -74,8 +74,12 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod faulty;
+pub mod history;
 pub mod litmus;
 pub mod memory;
+pub mod scenario;
+pub mod spec;
 mod sweep;
 pub mod toys;
 mod world;

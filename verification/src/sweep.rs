@@ -39,33 +39,18 @@ pub fn sweep<E: Engine, P: Model>(
     losses: bool,
     make: impl Fn(Kill) -> P,
 ) -> Sweep {
-    let mut sweep = Sweep {
-        kill_points: 0,
-        kills: 0,
-        executions: 0,
-        bounded: 0,
-        failure: None,
-    };
+    let mut sweep = Sweep { kill_points: 0, kills: 0, executions: 0, bounded: 0, failure: None };
     for after_accesses in 0.. {
-        let kill = Kill {
-            after_accesses,
-            lost: Lost::Nothing,
-        };
+        let kill = Kill { after_accesses, lost: Lost::Nothing };
         let (killed, relaxed_stores) = sweep.explore(engine, budget, kill, &make);
         if sweep.failure.is_some() || !killed {
             break;
         }
         sweep.kill_points += 1;
-        let masks = if losses {
-            masks(relaxed_stores, budget.seed ^ after_accesses)
-        } else {
-            vec![]
-        };
+        let masks =
+            if losses { masks(relaxed_stores, budget.seed ^ after_accesses) } else { vec![] };
         for mask in masks {
-            let kill = Kill {
-                after_accesses,
-                lost: Lost::Mask(mask),
-            };
+            let kill = Kill { after_accesses, lost: Lost::Mask(mask) };
             sweep.explore(engine, budget, kill, &make);
             if sweep.failure.is_some() {
                 return sweep;
@@ -98,9 +83,7 @@ fn masks(relaxed_stores: u32, seed: u64) -> Vec<u64> {
     if relaxed_stores <= ENUMERATED_MAX {
         return (1..1 << relaxed_stores).collect();
     }
-    (0..RANDOM_SUBSETS)
-        .map(|index| mix(mix(seed) ^ index))
-        .collect()
+    (0..RANDOM_SUBSETS).map(|index| mix(mix(seed) ^ index)).collect()
 }
 
 impl fmt::Display for Sweep {

@@ -108,19 +108,13 @@ impl<X: Execution> World<X> {
             participant,
             held: Mutex::default(),
         });
-        let clock = ModelClock {
-            words: self.outside.clone(),
-            tick_ms: self.tick_ms,
-        };
+        let clock = ModelClock { words: self.outside.clone(), tick_ms: self.tick_ms };
         let environment = Environment {
             liveness: Arc::clone(&liveness) as _,
             clock: Arc::new(clock),
+            boot: [0; 2],
         };
-        Place {
-            memory,
-            environment,
-            liveness,
-        }
+        Place { memory, environment, liveness }
     }
 
     /// Starts a participant in its place. If it dies there, its beacons are freed.
@@ -165,10 +159,7 @@ impl<M: Memory> Liveness for ModelLiveness<M> {
             .compare_exchange(beacon(record), 0, mine, Rmw::AcqRel, Load::Relaxed)
             .is_ok();
         if taken {
-            self.held
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(record);
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }
         taken
     }
@@ -198,27 +189,19 @@ impl<M: Memory> Liveness for ModelLiveness<M> {
 
 impl<M: Memory> Clock for ModelClock<M> {
     fn now_ms(&self) -> u64 {
-        self.words
-            .fetch_add(Offset::new(RECORDS), self.tick_ms, Rmw::Relaxed)
+        self.words.fetch_add(Offset::new(RECORDS), self.tick_ms, Rmw::Relaxed)
     }
 }
 
 fn beacon(record: RecordIndex) -> Offset {
     let record = u64::from(record.0);
-    assert!(
-        record < RECORDS,
-        "a model has {RECORDS} process records, not one numbered {record}"
-    );
+    assert!(record < RECORDS, "a model has {RECORDS} process records, not one numbered {record}");
     Offset::new(record)
 }
 
 impl<M> fmt::Debug for ModelLiveness<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "ModelLiveness of participant {}",
-            self.participant
-        )
+        write!(formatter, "ModelLiveness of participant {}", self.participant)
     }
 }
 
@@ -230,18 +213,12 @@ impl<M> fmt::Debug for ModelClock<M> {
 
 impl<X: Execution> fmt::Debug for World<X> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("World")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("World").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
 impl<X: Execution> fmt::Debug for Place<X> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Place")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Place").field("memory", &self.memory).finish_non_exhaustive()
     }
 }

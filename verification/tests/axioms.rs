@@ -111,10 +111,8 @@ fn allowed(threads: &[Vec<Instruction>]) -> BTreeSet<Registers> {
         })
         .collect();
     for (thread, program) in threads.iter().enumerate() {
-        events.extend(program.iter().map(|&instruction| Event {
-            thread: Some(thread),
-            instruction,
-        }));
+        events
+            .extend(program.iter().map(|&instruction| Event { thread: Some(thread), instruction }));
     }
     let mut program = Relation::new(events.len());
     for a in 0..events.len() {
@@ -171,11 +169,7 @@ fn evaluate(
         return;
     }
     let mut ranked: Vec<_> = (0..events.len()).collect();
-    ranked.sort_by_key(|&event| {
-        (0..events.len())
-            .filter(|&other| order.has(other, event))
-            .count()
-    });
+    ranked.sort_by_key(|&event| (0..events.len()).filter(|&other| order.has(other, event)).count());
     let mut read = vec![0; events.len()];
     let mut wrote = vec![None; events.len()];
     for event in ranked {
@@ -193,13 +187,7 @@ fn evaluate(
         };
     }
     let reads = sources.to_vec();
-    let candidate = Candidate {
-        events,
-        program,
-        reads,
-        read,
-        wrote,
-    };
+    let candidate = Candidate { events, program, reads, read, wrote };
     let happens = candidate.happens_before(&from);
     if happens.is_irreflexive() {
         candidate.choose_orders(&from, &happens, &mut Vec::new(), found);
@@ -262,11 +250,7 @@ impl Candidate<'_> {
                         }
                     }
                 }
-                head = if self.modifies(writer) {
-                    self.reads[writer]
-                } else {
-                    None
-                };
+                head = if self.modifies(writer) { self.reads[writer] } else { None };
             }
         }
         debug_assert_eq!(from.0.len(), count);
@@ -294,9 +278,7 @@ impl Candidate<'_> {
             })
             .collect();
         permute(stores, &mut |order| {
-            let order: Vec<_> = std::iter::once(place)
-                .chain(order.iter().copied())
-                .collect();
+            let order: Vec<_> = std::iter::once(place).chain(order.iter().copied()).collect();
             orders.push(order);
             self.choose_orders(from, happens, orders, found);
             orders.pop();
@@ -341,35 +323,21 @@ impl Candidate<'_> {
     }
 
     fn is_sequential(&self, event: usize) -> bool {
-        matches!(
-            self.events[event].instruction,
-            Instruction::Order(Fence::SeqCst)
-        )
+        matches!(self.events[event].instruction, Instruction::Order(Fence::SeqCst))
     }
 
     fn registers(&self, orders: &[Vec<usize>]) -> Registers {
-        let threads = self
-            .events
-            .iter()
-            .filter_map(|event| event.thread)
-            .max()
-            .map_or(0, |it| it + 1);
+        let threads =
+            self.events.iter().filter_map(|event| event.thread).max().map_or(0, |it| it + 1);
         let mut registers = vec![Vec::new(); threads];
         for (event, of) in self.events.iter().enumerate() {
             if let (Some(thread), true) = (of.thread, reads(of.instruction)) {
                 registers[thread].push(self.read[event]);
             }
         }
-        let last = |order: &Vec<usize>| {
-            order
-                .last()
-                .and_then(|&store| self.wrote[store])
-                .unwrap_or(0)
-        };
-        Registers {
-            threads: registers,
-            words: orders.iter().map(last).collect(),
-        }
+        let last =
+            |order: &Vec<usize>| order.last().and_then(|&store| self.wrote[store]).unwrap_or(0);
+        Registers { threads: registers, words: orders.iter().map(last).collect() }
     }
 }
 
@@ -393,12 +361,8 @@ fn permute(items: Vec<usize>, visit: &mut dyn FnMut(&[usize])) {
 fn instruction() -> impl Strategy<Value = Instruction> {
     let load = prop_oneof![Just(Load::Relaxed), Just(Load::Acquire)];
     let store = prop_oneof![Just(Store::Relaxed), Just(Store::Release)];
-    let rmw = prop_oneof![
-        Just(Rmw::Relaxed),
-        Just(Rmw::Acquire),
-        Just(Rmw::Release),
-        Just(Rmw::AcqRel)
-    ];
+    let rmw =
+        prop_oneof![Just(Rmw::Relaxed), Just(Rmw::Acquire), Just(Rmw::Release), Just(Rmw::AcqRel)];
     let fence = prop_oneof![
         Just(Fence::Acquire),
         Just(Fence::Release),
@@ -426,10 +390,8 @@ fn programs() -> impl Strategy<Value = Vec<Vec<Instruction>>> {
 
 /// A shape of these threads. A shape lives for ever, so its programs are leaked.
 fn shape(threads: &[Vec<Instruction>]) -> Shape {
-    let threads: Vec<&'static [Instruction]> = threads
-        .iter()
-        .map(|program| &*program.clone().leak())
-        .collect();
+    let threads: Vec<&'static [Instruction]> =
+        threads.iter().map(|program| &*program.clone().leak()).collect();
     Shape {
         name: "random program",
         threads: threads.leak(),
@@ -442,15 +404,8 @@ fn shape(threads: &[Vec<Instruction>]) -> Shape {
 
 /// A generator that is the same in every run.
 fn runner(cases: u32) -> TestRunner {
-    let configuration = Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    TestRunner::new_with_rng(
-        configuration,
-        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
-    )
+    let configuration = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(configuration, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
 #[test]
@@ -469,10 +424,7 @@ fn the_machine_shows_exactly_what_the_axioms_allow() {
         outcome_count.set(outcome_count.get() + expected.len());
         Ok(())
     });
-    println!(
-        "{} outcomes of 3,000 programs, all shown and no other",
-        outcome_count.get()
-    );
+    println!("{} outcomes of 3,000 programs, all shown and no other", outcome_count.get());
     assert!(outcome_count.get() > 10_000, "the programs have outcomes");
     assert_eq!(result.map_err(|error| error.to_string()), Ok(()));
 }
@@ -496,8 +448,5 @@ fn loom_differs_from_the_axioms_in_both_directions() {
     assert_eq!(result.map_err(|error| error.to_string()), Ok(()));
     let [all, missed, impossible] = [all, missed, impossible].map(Cell::into_inner);
     println!("of {all} outcomes loom missed {missed}, and it showed {impossible} impossible ones");
-    assert!(
-        missed > 0 && impossible > 0,
-        "loom became exact: revise what is said of it"
-    );
+    assert!(missed > 0 && impossible > 0, "loom became exact: revise what is said of it");
 }

@@ -19,15 +19,9 @@ impl Model for Prefix {
     fn run<X: Execution>(&self, execution: &X) {
         let world = World::new(execution, 3);
         let record = RecordIndex(0);
-        let kill = Kill {
-            after_accesses: self.after_accesses,
-            lost: Lost::Nothing,
-        };
+        let kill = Kill { after_accesses: self.after_accesses, lost: Lost::Nothing };
         let (victim, survivor) = (world.mortal_place(1, kill), world.place(2));
-        assert!(
-            victim.environment.liveness.hold(record),
-            "nobody else holds it"
-        );
+        assert!(victim.environment.liveness.hold(record), "nobody else holds it");
         let memory = victim.memory.clone();
         let dying = world.spawn(&victim, move || {
             for word in 0..3 {
@@ -45,10 +39,7 @@ impl Model for Prefix {
             for word in 0..3 {
                 let expected = if word < after_accesses { word + 1 } else { 0 };
                 let seen = survivor.memory.load(Offset::new(word), Load::Relaxed);
-                assert_eq!(
-                    seen, expected,
-                    "word {word} after a kill at {after_accesses}"
-                );
+                assert_eq!(seen, expected, "word {word} after a kill at {after_accesses}");
             }
         });
         let ended = dying.join();
@@ -92,20 +83,14 @@ fn believe<X: Execution>(survivor: &Place<X>) {
         survivor.memory.spin(&Backoff::new());
     }
     let words = [0, 1, 2].map(|word| survivor.memory.load(Offset::new(word), Load::Relaxed));
-    assert!(
-        words[2] == 0 || words == [1, 2, 3],
-        "recovery trusted {words:?}"
-    );
+    assert!(words[2] == 0 || words == [1, 2, 3], "recovery trusted {words:?}");
 }
 
 impl Model for Recovery {
     fn run<X: Execution>(&self, execution: &X) {
         let world = World::new(execution, 3);
         let (victim, survivor) = (world.mortal_place(1, self.kill), world.place(2));
-        assert!(
-            victim.environment.liveness.hold(RECORD),
-            "nobody else holds it"
-        );
+        assert!(victim.environment.liveness.hold(RECORD), "nobody else holds it");
         let (memory, liveness) = (victim.memory.clone(), victim.environment.liveness.clone());
         let publication = self.publication;
         let dying = world.spawn(&victim, move || {
@@ -122,14 +107,8 @@ impl Model for Recovery {
 
 fn recover<E: Engine>(engine: &E, publication: Store, losses: bool) -> Sweep {
     let budget = Budget::executions(2_000);
-    let sweep = sweep(engine, &budget, losses, |kill| Recovery {
-        kill,
-        publication,
-    });
-    println!(
-        "{}, publication {publication:?}, losses {losses}: {sweep}",
-        engine.name()
-    );
+    let sweep = sweep(engine, &budget, losses, |kill| Recovery { kill, publication });
+    println!("{}, publication {publication:?}, losses {losses}: {sweep}", engine.name());
     sweep
 }
 
@@ -138,19 +117,10 @@ fn recovery_that_trusts_the_order_of_relaxed_stores_is_caught_by_lost_stores_alo
     fn on<E: Engine>(engine: &E) {
         let right = recover(engine, Store::Release, true);
         assert!(right.failure.is_none(), "{right}");
-        assert_eq!(
-            (right.kill_points, right.kills),
-            (4, 1 + 2 + 4 + 1),
-            "{right}"
-        );
+        assert_eq!((right.kill_points, right.kills), (4, 1 + 2 + 4 + 1), "{right}");
         assert!(recover(engine, Store::Relaxed, false).failure.is_none());
-        let (kill, failure) = recover(engine, Store::Relaxed, true)
-            .failure
-            .expect("a failure");
-        assert!(
-            failure.message.contains("recovery trusted"),
-            "{kill:?}: {failure}"
-        );
+        let (kill, failure) = recover(engine, Store::Relaxed, true).failure.expect("a failure");
+        assert!(failure.message.contains("recovery trusted"), "{kill:?}: {failure}");
     }
     on(&LoomEngine);
     on(&ShuttleEngine::RANDOM);
@@ -164,20 +134,11 @@ fn a_liveness_that_lies_about_order_would_be_caught() {
     let budget = Budget::executions(5_000);
     let weakening = Weakening::none();
     let found = Arc::new(Weakened::new(&model, &weakening));
-    ViewEngine::default()
-        .run(&found, &budget)
-        .expect_pass("the liveness as it is");
+    ViewEngine::default().run(&found, &budget).expect_pass("the liveness as it is");
     let mut killed = Vec::new();
-    for mutation in weakening
-        .sites("src/world.rs")
-        .iter()
-        .flat_map(|site| site.mutations())
-    {
+    for mutation in weakening.sites("src/world.rs").iter().flat_map(|site| site.mutations()) {
         let weakened = Arc::new(Weakened::new(&model, &Weakening::of(mutation)));
-        let random = ViewEngine::default()
-            .run(&weakened, &budget)
-            .failure
-            .is_some();
+        let random = ViewEngine::default().run(&weakened, &budget).failure.is_some();
         let enumerated = DepthFirstEngine.run(&weakened, &budget).failure.is_some();
         println!("{mutation}: view {random}, depth-first {enumerated}");
         assert_eq!(random, enumerated, "{mutation}");
@@ -187,12 +148,7 @@ fn a_liveness_that_lies_about_order_would_be_caught() {
     }
     // The release of a freed beacon and the acquire of a verdict; taking one needs neither here.
     assert_eq!(killed.len(), 2, "{killed:?}");
-    assert!(
-        killed
-            .iter()
-            .all(|ordered| matches!(ordered, Ordered::Rmw(_))),
-        "{killed:?}"
-    );
+    assert!(killed.iter().all(|ordered| matches!(ordered, Ordered::Rmw(_))), "{killed:?}");
 }
 
 /// Looks at the clock until it is late.

@@ -21,10 +21,8 @@ fn every_engine_gives_the_verdict_on_record_for_every_shape() {
                     executions[index] += outcome.executions;
                     seconds[index] += outcome.elapsed.as_secs_f64();
                     if verdict != shape.verdicts[index] {
-                        differences.push(format!(
-                            "{} on {engine}: {verdict:?}: {outcome}",
-                            shape.name
-                        ));
+                        differences
+                            .push(format!("{} on {engine}: {verdict:?}: {outcome}", shape.name));
                     }
                 }
                 Err(problem) => differences.push(format!("{engine}: {problem}")),
@@ -32,10 +30,7 @@ fn every_engine_gives_the_verdict_on_record_for_every_shape() {
         }
     }
     for (index, engine) in ENGINES.iter().enumerate() {
-        println!(
-            "{engine}: {} executions in {:.2} s",
-            executions[index], seconds[index]
-        );
+        println!("{engine}: {} executions in {:.2} s", executions[index], seconds[index]);
     }
     assert!(shapes().count() >= 15);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -73,11 +68,7 @@ impl Model for Marks {
         let memory = execution.memory(1);
         let (writing, release, inside) = (memory.clone(), self.release, execution.clone());
         let writer = execution.spawn(move || {
-            assert_eq!(
-                inside.mark().unwrap_or_default(),
-                [],
-                "nothing precedes the first mark"
-            );
+            assert_eq!(inside.mark().unwrap_or_default(), [], "nothing precedes the first mark");
             writing.store(Offset::new(0), 1, release);
         });
         let seen = memory.load(Offset::new(0), Load::Acquire) == 1;
@@ -85,11 +76,7 @@ impl Model for Marks {
         let known = marks.get(1).copied().unwrap_or(0) == 1;
         assert_eq!(known, seen && self.release == Store::Release);
         writer.join();
-        assert_eq!(
-            execution.mark().unwrap_or_default(),
-            [1, 1],
-            "a join brings the mark"
-        );
+        assert_eq!(execution.mark().unwrap_or_default(), [1, 1], "a join brings the mark");
     }
 }
 

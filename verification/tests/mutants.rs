@@ -29,32 +29,16 @@ impl Model for Case {
         match self {
             Self::Table(workload) => workload.run(execution),
             Self::Seqlock => {
-                Snapshots {
-                    fences: Fences {
-                        writer: true,
-                        reader: true,
-                    },
-                }
-                .run(execution);
+                Snapshots { fences: Fences { writer: true, reader: true } }.run(execution);
             }
-            Self::Lock => Counting {
-                participants: 2,
-                defect: None,
-            }
-            .run(execution),
-            Self::Publication => Publishing {
-                order: FillOrder::FillThenPublish,
-            }
-            .run(execution),
+            Self::Lock => Counting { participants: 2, defect: None }.run(execution),
+            Self::Publication => Publishing { order: FillOrder::FillThenPublish }.run(execution),
         }
     }
 }
 
 const fn table(filled: bool, participants: &'static [&'static [Change]]) -> Case {
-    Case::Table(Workload {
-        filled,
-        participants,
-    })
+    Case::Table(Workload { filled, participants })
 }
 
 const CASES: [Case; 8] = [
@@ -74,9 +58,7 @@ fn mutations() -> Vec<Mutation> {
     for case in CASES {
         let weakening = Weakening::none();
         let model = Arc::new(Weakened::new(&Arc::new(case), &weakening));
-        ViewEngine::default()
-            .run(&model, &Budget::executions(500))
-            .expect_pass("the baseline");
+        ViewEngine::default().run(&model, &Budget::executions(500)).expect_pass("the baseline");
         sites.extend(weakening.sites("src/toys/"));
     }
     sites.iter().flat_map(|site| site.mutations()).collect()
@@ -113,21 +95,15 @@ fn killed<E: Engine>(engine: &E, budget: &Budget) -> BTreeSet<Mutation> {
 #[test]
 fn the_machine_kills_every_ordering_mutant_that_loom_kills_and_shuttle_kills_none() {
     let mutations = mutations();
-    let enumerated = Budget {
-        time: Duration::from_secs(5),
-        ..Budget::executions(60_000).preemptions(2)
-    };
+    let enumerated =
+        Budget { time: Duration::from_secs(5), ..Budget::executions(60_000).preemptions(2) };
     let by_loom = killed(&LoomEngine, &enumerated);
     let by_view = killed(&ViewEngine::default(), &Budget::executions(10_000));
     let by_depth_first = killed(&DepthFirstEngine, &enumerated);
     let by_shuttle = killed(&ShuttleEngine::RANDOM, &Budget::executions(500));
     for mutation in &mutations {
         let mark = |killed: &BTreeSet<_>| {
-            if killed.contains(mutation) {
-                "killed"
-            } else {
-                "-"
-            }
+            if killed.contains(mutation) { "killed" } else { "-" }
         };
         println!(
             "{:<76} loom {:<7} view {:<7} depth-first {}",
@@ -138,30 +114,12 @@ fn the_machine_kills_every_ordering_mutant_that_loom_kills_and_shuttle_kills_non
         );
     }
     assert_eq!(mutations.len(), 17, "{mutations:#?}");
-    assert!(
-        by_view.is_superset(&by_loom),
-        "{by_loom:#?} and {by_view:#?}"
-    );
-    assert!(
-        by_depth_first.is_superset(&by_loom),
-        "{by_loom:#?} and {by_depth_first:#?}"
-    );
-    assert!(
-        by_shuttle.is_empty(),
-        "shuttle sees no ordering: {by_shuttle:#?}"
-    );
+    assert!(by_view.is_superset(&by_loom), "{by_loom:#?} and {by_view:#?}");
+    assert!(by_depth_first.is_superset(&by_loom), "{by_loom:#?} and {by_depth_first:#?}");
+    assert!(by_shuttle.is_empty(), "shuttle sees no ordering: {by_shuttle:#?}");
     // The head that a pop takes was acquired by the load, and its tag never comes back.
-    let survivors: Vec<_> = mutations
-        .iter()
-        .filter(|it| !by_view.contains(it))
-        .collect();
+    let survivors: Vec<_> = mutations.iter().filter(|it| !by_view.contains(it)).collect();
     assert_eq!(survivors.len(), 1, "{survivors:#?}");
-    assert!(
-        survivors[0].to_string().contains("free_list.rs"),
-        "{survivors:#?}"
-    );
-    assert!(
-        matches!(survivors[0].site.ordered, Ordered::ExchangeSuccess(_)),
-        "{survivors:#?}"
-    );
+    assert!(survivors[0].to_string().contains("free_list.rs"), "{survivors:#?}");
+    assert!(matches!(survivors[0].site.ordered, Ordered::ExchangeSuccess(_)), "{survivors:#?}");
 }

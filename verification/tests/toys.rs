@@ -46,30 +46,19 @@ fn check<P: Model>(name: &str, model: P, expected: Catches) {
         assert_eq!(kinds, expected, "{name} on {engine}: {outcome}");
     }
     for enumerating in [&outcomes[0], &outcomes[4]] {
-        assert!(
-            enumerating.failure.is_some() || enumerating.is_complete(),
-            "{name}"
-        );
+        assert!(enumerating.failure.is_some() || enumerating.is_complete(), "{name}");
     }
 }
 
 #[test]
 fn an_untagged_free_list_is_caught_by_every_engine_and_a_tagged_one_passes() {
-    check(
-        "tagged free list",
-        Recycling {
-            tags: Tags::Counted,
-        },
-        NONE,
-    );
+    check("tagged free list", Recycling { tags: Tags::Counted }, NONE);
     check("untagged free list", Recycling { tags: Tags::None }, ALL);
 }
 
 #[test]
 fn a_seqlock_without_a_fence_is_caught_by_the_weak_engines_alone() {
-    let model = |writer, reader| Snapshots {
-        fences: Fences { writer, reader },
-    };
+    let model = |writer, reader| Snapshots { fences: Fences { writer, reader } };
     check("seqlock", model(true, true), NONE);
     check("seqlock without writer fence", model(false, true), WEAK);
     check("seqlock without reader fence", model(true, false), WEAK);
@@ -77,56 +66,23 @@ fn a_seqlock_without_a_fence_is_caught_by_the_weak_engines_alone() {
 
 #[test]
 fn publication_before_the_fill_is_a_race_of_logic_and_without_release_one_of_order() {
-    check(
-        "fill, then publish",
-        Publishing {
-            order: FillOrder::FillThenPublish,
-        },
-        NONE,
-    );
-    check(
-        "publish before fill",
-        Publishing {
-            order: FillOrder::PublishThenFill,
-        },
-        ALL,
-    );
-    let relaxed = Publishing {
-        order: FillOrder::FillThenPublishRelaxed,
-    };
+    check("fill, then publish", Publishing { order: FillOrder::FillThenPublish }, NONE);
+    check("publish before fill", Publishing { order: FillOrder::PublishThenFill }, ALL);
+    let relaxed = Publishing { order: FillOrder::FillThenPublishRelaxed };
     check("publish without release", relaxed, WEAK);
 }
 
 #[test]
 fn a_duplicate_through_different_free_slots_is_caught_by_every_engine() {
-    check(
-        "membership in one word",
-        DuplicateInsert { one_word: true },
-        NONE,
-    );
+    check("membership in one word", DuplicateInsert { one_word: true }, NONE);
     check("a word a slot", DuplicateInsert { one_word: false }, ALL);
 }
 
 #[test]
 fn a_lock_of_ten_lines_is_checked() {
-    let model = |defect| Counting {
-        participants: 2,
-        defect,
-    };
+    let model = |defect| Counting { participants: 2, defect };
     check("lock", model(None), NONE);
-    check(
-        "lock, taken in two steps",
-        model(Some(LockDefect::LooksThenTakes)),
-        ALL,
-    );
-    check(
-        "lock, relaxed take",
-        model(Some(LockDefect::TakesRelaxed)),
-        WEAK,
-    );
-    check(
-        "lock, relaxed give",
-        model(Some(LockDefect::GivesRelaxed)),
-        WEAK,
-    );
+    check("lock, taken in two steps", model(Some(LockDefect::LooksThenTakes)), ALL);
+    check("lock, relaxed take", model(Some(LockDefect::TakesRelaxed)), WEAK);
+    check("lock, relaxed give", model(Some(LockDefect::GivesRelaxed)), WEAK);
 }

@@ -18,33 +18,17 @@ fn names() -> Names {
 #[test]
 fn a_trace_has_a_column_a_participant_a_name_a_word_and_marks_stale_reads() {
     fn on<E: Engine>(engine: &E) {
-        let model = Arc::new(Snapshots {
-            fences: Fences {
-                writer: false,
-                reader: true,
-            },
-        });
+        let model = Arc::new(Snapshots { fences: Fences { writer: false, reader: true } });
         let budget = Budget::executions(20_000);
         let outcome = engine.run(&model, &budget);
         let failure = outcome.expect_failure(&engine.name());
         let table = explain(engine, &model, &budget, failure, names());
         println!("{table}");
-        for part in [
-            "participant 1",
-            "participant 2",
-            "version := 0x1 Relaxed",
-            "fence Acquire",
-        ] {
+        for part in ["participant 1", "participant 2", "version := 0x1 Relaxed", "fence Acquire"] {
             assert!(table.contains(part), "{part} is missing in\n{table}");
         }
-        assert!(
-            table.contains("(newest "),
-            "no stale read is marked in\n{table}"
-        );
-        assert!(
-            table.contains(&failure.message),
-            "another failure in\n{table}"
-        );
+        assert!(table.contains("(newest "), "no stale read is marked in\n{table}");
+        assert!(table.contains(&failure.message), "another failure in\n{table}");
     }
     on(&LoomEngine);
     on(&ViewEngine::default());

@@ -41,19 +41,13 @@ struct Counts {
 impl<M: Memory> CountingMemory<M> {
     /// Counts the accesses to this memory.
     pub fn new(memory: M) -> Self {
-        Self {
-            memory,
-            counts: Mutex::default(),
-        }
+        Self { memory, counts: Mutex::default() }
     }
 
     /// What was counted since the last reset.
     pub fn snapshot(&self) -> AccessCounts {
         let counts = self.lock();
-        AccessCounts {
-            lines: counts.lines.len() as u64,
-            ..counts.counts
-        }
+        AccessCounts { lines: counts.lines.len() as u64, ..counts.counts }
     }
 
     /// Starts again from nothing.
@@ -82,6 +76,10 @@ impl<M: Memory> Memory for CountingMemory<M> {
         self.memory.word_count()
     }
 
+    fn is_writable(&self) -> bool {
+        self.memory.is_writable()
+    }
+
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64 {
         self.touch(at, |counts| &mut counts.loads);
@@ -104,8 +102,7 @@ impl<M: Memory> Memory for CountingMemory<M> {
         failure: Load,
     ) -> Result<u64, u64> {
         self.touch(at, |counts| &mut counts.rmws);
-        self.memory
-            .compare_exchange(at, current, new, success, failure)
+        self.memory.compare_exchange(at, current, new, success, failure)
     }
 
     #[track_caller]
@@ -157,13 +154,7 @@ mod tests {
         let failed = memory.compare_exchange(Offset::new(9), 5, 6, Rmw::AcqRel, Load::Relaxed);
         assert_eq!(failed, Err(0));
         memory.fence(Fence::Acquire);
-        let counts = AccessCounts {
-            loads: 2,
-            stores: 1,
-            rmws: 2,
-            fences: 1,
-            lines: 2,
-        };
+        let counts = AccessCounts { loads: 2, stores: 1, rmws: 2, fences: 1, lines: 2 };
         assert_eq!(memory.snapshot(), counts);
         memory.reset();
         assert_eq!(memory.snapshot(), AccessCounts::default());
@@ -176,12 +167,7 @@ mod tests {
         let mut out = [0; 41];
         memory.read_bytes(Offset::new(4), &mut out);
         assert_eq!(out, [7; 41]);
-        let counts = AccessCounts {
-            loads: 6,
-            stores: 6,
-            lines: 2,
-            ..AccessCounts::default()
-        };
+        let counts = AccessCounts { loads: 6, stores: 6, lines: 2, ..AccessCounts::default() };
         assert_eq!(memory.snapshot(), counts);
     }
 }

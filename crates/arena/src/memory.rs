@@ -112,6 +112,12 @@ pub trait Memory: fmt::Debug + Send + Sync {
     /// Number of words.
     fn word_count(&self) -> u64;
 
+    /// Whether stores reach the words. Where not, every method that stores panics: callers ask
+    /// when they attach and never store through such a memory.
+    fn is_writable(&self) -> bool {
+        true
+    }
+
     /// Reads one word.
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64;
@@ -220,6 +226,10 @@ macro_rules! forward_memory {
             #[inline(always)]
             fn word_count(&self) -> u64 {
                 (**self).word_count()
+            }
+            #[inline(always)]
+            fn is_writable(&self) -> bool {
+                (**self).is_writable()
             }
             #[inline(always)]
             #[track_caller]

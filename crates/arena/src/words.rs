@@ -52,6 +52,18 @@ fn word(words: &[Word], at: Offset) -> &Word {
     &words[at.word() as usize]
 }
 
+/// Reads a word with no order.
+#[inline(always)]
+pub(crate) fn load_relaxed(word: &Word) -> u64 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Writes a word with no order.
+#[inline(always)]
+pub(crate) fn store_relaxed(word: &Word, value: u64) {
+    word.store(value, Ordering::Relaxed);
+}
+
 #[inline(always)]
 #[track_caller]
 pub(crate) fn load(words: &[Word], at: Offset, order: Load) -> u64 {
@@ -105,10 +117,13 @@ pub(crate) fn fence_all(order: Fence) {
     });
 }
 
-/// The single-word methods of [`Memory`](crate::Memory) for a type that derefs to `[Word]` through
-/// a method `words`.
+/// The single-word methods of [`Memory`](crate::Memory) for a type that gives its words as `[Word]`
+/// through a method `words`, and those that may be written through the method named here.
 macro_rules! word_methods {
     () => {
+        word_methods!(words);
+    };
+    ($words_to_write:ident) => {
         #[inline(always)]
         fn word_count(&self) -> u64 {
             self.words().len() as u64
@@ -121,7 +136,7 @@ macro_rules! word_methods {
         #[inline(always)]
         #[track_caller]
         fn store(&self, at: Offset, value: u64, order: Store) {
-            crate::words::store(self.words(), at, value, order);
+            crate::words::store(self.$words_to_write(), at, value, order);
         }
         #[inline(always)]
         #[track_caller]
@@ -133,22 +148,29 @@ macro_rules! word_methods {
             success: Rmw,
             failure: Load,
         ) -> Result<u64, u64> {
-            crate::words::compare_exchange(self.words(), at, current, new, success, failure)
+            crate::words::compare_exchange(
+                self.$words_to_write(),
+                at,
+                current,
+                new,
+                success,
+                failure,
+            )
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_add(self.words(), at, value, order)
+            crate::words::fetch_add(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_and(self.words(), at, value, order)
+            crate::words::fetch_and(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         #[track_caller]
         fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
-            crate::words::fetch_or(self.words(), at, value, order)
+            crate::words::fetch_or(self.$words_to_write(), at, value, order)
         }
         #[inline(always)]
         fn fence(&self, order: Fence) {

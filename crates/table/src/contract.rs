@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use shm_arena::{Environment, Memory, SegmentError};
+use shm_arena::{Environment, LeaseError, Memory, Recovered, SegmentError};
 
 use crate::{Capabilities, Kind, TableOptions};
 
@@ -183,6 +183,21 @@ pub struct Recovery {
     pub processes: u32,
     /// Blocks that went back to free.
     pub blocks: u32,
+}
+
+impl From<Recovered> for Recovery {
+    fn from(recovered: Recovered) -> Self {
+        Self { processes: recovered.processes, blocks: recovered.blocks }
+    }
+}
+
+impl From<LeaseError> for Error {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::ReadOnly => Self::ReadOnly,
+            LeaseError::NoLine { lines } => Self::NoLine { lines },
+        }
+    }
 }
 
 /// A concurrent hash table in shared words: byte-string keys, byte-string values.

@@ -1,4 +1,8 @@
-//! What the creator of a table chooses.
+//! What the creator of a table chooses, and the shape that follows.
+
+use shm_arena::{Geometry, HashKind, SegmentError, SizeClass};
+
+use crate::entry::EntryShape;
 
 /// What the creator of a table chooses. Everything is recorded in the segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -6,9 +10,9 @@ pub struct TableOptions {
     /// Entries that the table has to hold, of [`value_bytes`](Self::value_bytes) each. Default 1024.
     pub entries: u64,
     /// Bytes of a typical key. Default 32.
-    pub key_bytes: u64,
+    pub key_bytes: usize,
     /// Bytes of a typical value. Default 200. Others fit as well, as long as slabs are left.
-    pub value_bytes: u64,
+    pub value_bytes: usize,
     /// Processes that may be attached at once. Default 64.
     pub processes: u32,
     /// Threads that may be in the middle of an update at once, over all processes. Default 256.
@@ -16,17 +20,24 @@ pub struct TableOptions {
     /// How keys are hashed. Default [`HashKind::Rapid`].
     pub hash: HashKind,
     /// Secret of the hash, or `None` for one from the operating system.
-    pub hash_key: Option<[u64; 2]>,
+    pub hash_secret: Option<[u64; 2]>,
+    /// The shape, or `None` for the one that the fields above ask for. Models use tiny ones.
+    pub shape: Option<TableShape>,
 }
 
-/// How keys are hashed; always keyed with the segment's secret.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum HashKind {
-    /// rapidhash v3, seeded: fast, no cryptographic claim.
-    #[default]
-    Rapid,
-    /// SipHash-1-3: slower, made against chosen keys.
-    SipHash13,
+/// Sizes of a table's parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableShape {
+    /// Buckets, a power of two.
+    pub buckets: u64,
+    /// Slots in a bucket, for designs that have slots: 2 to 15.
+    pub slots: u32,
+    /// Slabs that blocks come from.
+    pub slabs: u32,
+    /// Units of 64 bytes in a slab, a power of two. A block is at most a slab.
+    pub slab_units: u32,
+    /// Units of the smallest block, a power of two.
+    pub block_units_min: u32,
 }
 
 impl Default for TableOptions {
@@ -38,7 +49,61 @@ impl Default for TableOptions {
             processes: 64,
             lines: 256,
             hash: HashKind::Rapid,
-            hash_key: None,
+            hash_secret: None,
+            shape: None,
+        }
+    }
+}
+
+/// Units of a slab at most: 64 KiB, the largest block.
+const SLAB_UNITS_MAX: u64 = 1024;
+/// A small segment is divided into at least this many slabs, so that several sizes find room.
+const SLABS_WANTED: u64 = 16;
+
+impl TableOptions {
+    /// The shape that holds [`entries`](Self::entries) at this many entries per bucket.
+    pub(crate) fn shape(&self, entries_per_bucket: u64) -> Result<TableShape, SegmentError> {
+        if let Some(shape) = self.shape {
+            return Ok(shape);
+        }
+        let wrong = |quantity, value, problem: &str| SegmentError::Size {
+            quantity,
+            value,
+            problem: problem.to_owned(),
+        };
+        if self.entries == 0 || self.entries > 1 << 31 {
+            return Err(wrong("entries", self.entries, "outside 1 to 2^31"));
+        }
+        let words = EntryShape::new(self.key_bytes, self.value_bytes).words();
+        let units = u32::try_from(words.div_ceil(8)).unwrap_or(u32::MAX);
+        let class = SizeClass::holding(units)
+            .ok_or_else(|| wrong("entry words", words, "more than the largest block of 8192"))?;
+        let units = u64::from(class.units());
+        // Every line may keep one block back and have one in the making.
+        let blocks = self.entries + 2 * u64::from(self.lines);
+        let slab_units = (blocks * units / SLABS_WANTED)
+            .next_power_of_two()
+            .clamp((4 * units).next_power_of_two().clamp(64, SLAB_UNITS_MAX), SLAB_UNITS_MAX);
+        let slabs = blocks.div_ceil(slab_units / units);
+        Ok(TableShape {
+            buckets: self.entries.div_ceil(entries_per_bucket).next_power_of_two(),
+            slots: 15,
+            slabs: u32::try_from(slabs)
+                .map_err(|_| wrong("slabs", slabs, "more than a segment can have"))?,
+            slab_units: u32::try_from(slab_units).unwrap_or(u32::MAX),
+            block_units_min: class.units().min(2),
+        })
+    }
+
+    /// The segment's geometry for an index of this many words.
+    pub(crate) const fn geometry(&self, shape: TableShape, index_words: u64) -> Geometry {
+        Geometry {
+            index_words,
+            records: self.processes,
+            lines: self.lines,
+            slabs: shape.slabs,
+            slab_units: shape.slab_units,
+            block_units_min: shape.block_units_min,
         }
     }
 }

@@ -340,12 +340,7 @@ impl Run {
             return;
         }
         if !self.tasks.iter().any(|task| task.status == Status::Ready) {
-            let waiting: Vec<_> = self
-                .tasks
-                .iter()
-                .enumerate()
-                .filter_map(describe_join)
-                .collect();
+            let waiting: Vec<_> = self.tasks.iter().enumerate().filter_map(describe_join).collect();
             if !waiting.is_empty() {
                 let message = format!("nobody can move: {}", waiting.join(", "));
                 self.fail(FailureKind::Deadlock, message);
@@ -429,10 +424,7 @@ fn describe_join((index, task): (usize, &Task)) -> Option<String> {
 }
 
 /// Gives control to whoever resumed this coroutine.
-#[expect(
-    deprecated,
-    reason = "the scoped form would have to reach every access"
-)]
+#[expect(deprecated, reason = "the scoped form would have to reach every access")]
 fn give_way() {
     generator::yield_with(());
 }

@@ -121,17 +121,10 @@ pub fn outcomes<E: Engine>(
     engine: &E,
     budget: &Budget,
 ) -> (BTreeSet<Registers>, u64) {
-    let collector = Arc::new(Collector {
-        shape: *shape,
-        seen: Mutex::default(),
-    });
+    let collector = Arc::new(Collector { shape: *shape, seen: Mutex::default() });
     let outcome = engine.run(&collector, budget);
     outcome.expect_pass(shape.name);
-    let seen = collector
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let seen = collector.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (seen, outcome.executions)
 }
 
@@ -144,10 +137,7 @@ struct Collector {
 impl Model for Collector {
     fn run<X: Execution>(&self, execution: &X) {
         let registers = self.shape.execute(execution);
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(registers);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(registers);
     }
 }
 
@@ -179,9 +169,7 @@ impl Shape {
         let own = interpret(&memory, own);
         let mut threads: Vec<_> = started.into_iter().map(|thread| thread.join()).collect();
         threads.push(own);
-        let words = (0..WORDS)
-            .map(|word| memory.load(Offset::new(word), Load::Relaxed))
-            .collect();
+        let words = (0..WORDS).map(|word| memory.load(Offset::new(word), Load::Relaxed)).collect();
         Registers { threads, words }
     }
 }
@@ -222,16 +210,8 @@ impl fmt::Display for Table {
         }
         writeln!(formatter)?;
         for shape in shapes() {
-            let allowed = if shape.allowed {
-                "allowed"
-            } else {
-                "forbidden"
-            };
-            write!(
-                formatter,
-                "{:<44} {:<26} {allowed:<9}",
-                shape.name, shape.asked
-            )?;
+            let allowed = if shape.allowed { "allowed" } else { "forbidden" };
+            write!(formatter, "{:<44} {:<26} {allowed:<9}", shape.name, shape.asked)?;
             for verdict in shape.verdicts {
                 write!(formatter, " {:<13}", describe(verdict, shape.allowed))?;
             }

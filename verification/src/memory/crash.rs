@@ -75,17 +75,8 @@ impl<M: Memory> CrashMemory<M> {
 
     /// A memory that dies as told, inside [`run`](CrashMemory::run).
     pub fn mortal(memory: M, kill: Kill) -> Self {
-        let fate = Fate {
-            kill,
-            accesses: 0,
-            phase: Phase::Idle,
-            relaxed: 0,
-            held: Vec::new(),
-        };
-        Self {
-            memory,
-            fate: Some(Arc::new(Mutex::new(fate))),
-        }
+        let fate = Fate { kill, accesses: 0, phase: Phase::Idle, relaxed: 0, held: Vec::new() };
+        Self { memory, fate: Some(Arc::new(Mutex::new(fate))) }
     }
 
     /// Runs what may die; gives `None` if it did. Accesses are counted from here.
@@ -152,11 +143,7 @@ impl<M: Memory> CrashMemory<M> {
     /// What this thread sees in a word that it has stored to and holds back.
     fn held(&self, at: Offset) -> Option<u64> {
         let fate = self.fate()?;
-        fate.held
-            .iter()
-            .rev()
-            .find(|(held, _)| *held == at)
-            .map(|(_, value)| *value)
+        fate.held.iter().rev().find(|(held, _)| *held == at).map(|(_, value)| *value)
     }
 
     /// Whether a relaxed store is held back; then it is.
@@ -197,10 +184,7 @@ impl<M: Memory> CrashMemory<M> {
             return self.release();
         }
         let Some(mut fate) = self.fate() else { return };
-        let (now, later) = fate
-            .held
-            .drain(..)
-            .partition::<Vec<_>, _>(|(held, _)| *held == at);
+        let (now, later) = fate.held.drain(..).partition::<Vec<_>, _>(|(held, _)| *held == at);
         fate.held = later;
         drop(fate);
         for (at, value) in now {
@@ -218,16 +202,17 @@ impl Fate {
 
 impl<M: fmt::Debug> fmt::Debug for CrashMemory<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("CrashMemory")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("CrashMemory").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
 impl<M: Memory> Memory for CrashMemory<M> {
     fn word_count(&self) -> u64 {
         self.memory.word_count()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.memory.is_writable()
     }
 
     #[track_caller]
@@ -267,8 +252,7 @@ impl<M: Memory> Memory for CrashMemory<M> {
             return Ok(current);
         }
         self.before_rmw(at, success);
-        self.memory
-            .compare_exchange(at, current, new, success, failure)
+        self.memory.compare_exchange(at, current, new, success, failure)
     }
 
     #[track_caller]

@@ -88,16 +88,8 @@ impl Machine {
     /// Adds zeroed words; gives the index of the first.
     pub(crate) fn allocate(&mut self, words: usize) -> usize {
         let first = self.cells.len();
-        let initial = Message {
-            value: 0,
-            position: 0,
-            attached: false,
-            view: None,
-        };
-        let cell = Cell {
-            messages: vec![initial],
-            place: None,
-        };
+        let initial = Message { value: 0, position: 0, attached: false, view: None };
+        let cell = Cell { messages: vec![initial], place: None };
         self.cells.resize(first + words, cell);
         first
     }
@@ -106,11 +98,7 @@ impl Machine {
     pub(crate) fn spawn(&mut self, parent: usize) -> usize {
         let current = self.threads[parent].current.clone();
         let acquired = current.clone();
-        self.threads.push(Thread {
-            current,
-            acquired,
-            released: None,
-        });
+        self.threads.push(Thread { current, acquired, released: None });
         self.threads.len() - 1
     }
 
@@ -126,11 +114,7 @@ impl Machine {
     pub(crate) fn reach(&self, thread: usize, word: usize) -> usize {
         let cell = &self.cells[word];
         let oldest = self.threads[thread].current.at(cell.place);
-        cell.messages
-            .iter()
-            .rev()
-            .take_while(|message| message.position >= oldest)
-            .count()
+        cell.messages.iter().rev().take_while(|message| message.position >= oldest).count()
     }
 
     /// Reads the value of this age: 0 is the newest, and an age is below the reach.
@@ -138,10 +122,7 @@ impl Machine {
         let cell = &self.cells[word];
         let message = &cell.messages[cell.messages.len() - 1 - age];
         let thread = &mut self.threads[thread];
-        debug_assert!(
-            message.position >= thread.current.at(cell.place),
-            "a value out of reach"
-        );
+        debug_assert!(message.position >= thread.current.at(cell.place), "a value out of reach");
         thread.see(cell.place, message.position);
         thread.receive(message.view.as_deref(), order);
         message.value
@@ -149,9 +130,7 @@ impl Machine {
 
     /// The ages that a store may have when it is made: 0 puts it last.
     pub(crate) fn gaps(&self, thread: usize, word: usize) -> Vec<usize> {
-        (0..self.reach(thread, word))
-            .filter(|&age| self.is_open(word, age))
-            .collect()
+        (0..self.reach(thread, word)).filter(|&age| self.is_open(word, age)).collect()
     }
 
     /// Whether a value can be put right after the one of this age.
@@ -172,12 +151,7 @@ impl Machine {
         age: usize,
         order: Store,
     ) {
-        let stored = Stored {
-            value,
-            age,
-            releases: order == Store::Release,
-            taken: None,
-        };
+        let stored = Stored { value, age, releases: order == Store::Release, taken: None };
         self.insert(thread, word, stored);
     }
 
@@ -194,18 +168,9 @@ impl Machine {
         let releases = matches!(order, Rmw::Release | Rmw::AcqRel);
         let messages = &self.cells[word].messages;
         let read = messages[messages.len() - 1 - age].clone();
-        let load = if acquires {
-            Load::Acquire
-        } else {
-            Load::Relaxed
-        };
+        let load = if acquires { Load::Acquire } else { Load::Relaxed };
         self.load(thread, word, age, load);
-        let stored = Stored {
-            value: new(read.value),
-            age,
-            releases,
-            taken: Some(read.view),
-        };
+        let stored = Stored { value: new(read.value), age, releases, taken: Some(read.view) };
         self.insert(thread, word, stored);
         read.value
     }
@@ -252,12 +217,7 @@ impl Machine {
     }
 
     fn insert(&mut self, thread: usize, word: usize, stored: Stored) {
-        let Stored {
-            value,
-            age,
-            releases,
-            taken,
-        } = stored;
+        let Stored { value, age, releases, taken } = stored;
         let cell = &mut self.cells[word];
         // Until a second thread exists, everybody knows everything: no history is needed.
         if self.threads.len() == 1 {
@@ -277,11 +237,8 @@ impl Machine {
         };
         let thread = &mut self.threads[thread];
         thread.see(Some(place), position);
-        let own = if releases {
-            Some(Arc::new(thread.current.clone()))
-        } else {
-            thread.released.clone()
-        };
+        let own =
+            if releases { Some(Arc::new(thread.current.clone())) } else { thread.released.clone() };
         let attached = taken.is_some();
         let view = match (own, taken.flatten()) {
             (Some(own), Some(taken)) => {
@@ -291,15 +248,7 @@ impl Machine {
             }
             (own, taken) => own.or(taken),
         };
-        cell.messages.insert(
-            index,
-            Message {
-                value,
-                position,
-                attached,
-                view,
-            },
-        );
+        cell.messages.insert(index, Message { value, position, attached, view });
     }
 }
 
@@ -336,10 +285,7 @@ impl Thread {
 
 impl View {
     fn at(&self, place: Option<usize>) -> u64 {
-        place
-            .and_then(|place| self.words.get(place))
-            .copied()
-            .unwrap_or(0)
+        place.and_then(|place| self.words.get(place)).copied().unwrap_or(0)
     }
 
     fn raise(&mut self, place: usize, position: u64) {

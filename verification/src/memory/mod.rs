@@ -23,15 +23,9 @@ use shm_arena::Offset;
 
 /// The index of the word at an offset, in a memory of this many words.
 #[track_caller]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "checked against a length that fits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "checked against a length that fits")]
 fn index(at: Offset, words: usize) -> usize {
     let word = at.word();
-    assert!(
-        word < words as u64,
-        "offset {word} is outside a memory of {words} words"
-    );
+    assert!(word < words as u64, "offset {word} is outside a memory of {words} words");
     word as usize
 }

@@ -22,21 +22,13 @@ pub fn explain<E: Engine, P: Model>(
     names: Names,
 ) -> String {
     let log = Log::new(names);
-    let traced = Arc::new(Traced {
-        model: Arc::clone(model),
-        log: log.clone(),
-    });
+    let traced = Arc::new(Traced { model: Arc::clone(model), log: log.clone() });
     let outcome = engine.replay(&traced, budget, &failure.replay);
     let ending = match outcome.failure {
         Some(again) => again.to_string(),
         None => format!("no failure on replay; the first time: {failure}"),
     };
-    format!(
-        "{} on {}\n{}{ending}\n",
-        model.name(),
-        engine.name(),
-        log.table()
-    )
+    format!("{} on {}\n{}{ending}\n", model.name(), engine.name(), log.table())
 }
 
 /// A model that runs over recorded memory.
@@ -80,10 +72,7 @@ struct Record {
 
 impl Log {
     fn new(names: Names) -> Self {
-        Self {
-            record: Arc::default(),
-            names,
-        }
+        Self { record: Arc::default(), names }
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
@@ -99,12 +88,7 @@ impl Log {
 
     fn table(&self) -> String {
         let record = self.lock();
-        let columns = record
-            .rows
-            .iter()
-            .map(|(who, _)| who + 1)
-            .max()
-            .unwrap_or(0) as usize;
+        let columns = record.rows.iter().map(|(who, _)| who + 1).max().unwrap_or(0) as usize;
         let mut widths = vec!["participant 0".len(); columns];
         for (who, text) in &record.rows {
             let width = &mut widths[*who as usize];
@@ -136,10 +120,7 @@ impl fmt::Debug for Log {
 impl<P: Model> Model for Traced<P> {
     fn run<X: Execution>(&self, execution: &X) {
         *self.log.lock() = Record::default();
-        self.model.run(&TraceExecution {
-            execution: execution.clone(),
-            log: self.log.clone(),
-        });
+        self.model.run(&TraceExecution { execution: execution.clone(), log: self.log.clone() });
     }
 
     fn name(&self) -> String {
@@ -158,12 +139,7 @@ impl<X: Execution> Execution for TraceExecution<X> {
         drop(record);
         let execution = self.execution.clone();
         let who = Arc::new(move || execution.current());
-        TraceMemory {
-            memory,
-            index,
-            who,
-            log: self.log.clone(),
-        }
+        TraceMemory { memory, index, who, log: self.log.clone() }
     }
 
     fn spawn<T, F>(&self, body: F) -> Participant<T>
@@ -179,10 +155,7 @@ impl<X: Execution> Execution for TraceExecution<X> {
     }
 
     fn mark_kill(&self, relaxed_stores: u32) {
-        self.log
-            .lock()
-            .rows
-            .push((self.current(), "KILLED".to_owned()));
+        self.log.lock().rows.push((self.current(), "KILLED".to_owned()));
         self.execution.mark_kill(relaxed_stores);
     }
 
@@ -199,49 +172,35 @@ impl<M: Memory> TraceMemory<M> {
 
     /// Says which value is the newest, if it is not this one.
     fn age(&self, at: Offset, value: u64) -> String {
-        let newest = self
-            .log
-            .lock()
-            .newest
-            .get(&(self.index, at.word()))
-            .copied()
-            .unwrap_or(0);
-        if newest == value {
-            String::new()
-        } else {
-            format!(" (newest {newest:#x})")
-        }
+        let newest = self.log.lock().newest.get(&(self.index, at.word())).copied().unwrap_or(0);
+        if newest == value { String::new() } else { format!(" (newest {newest:#x})") }
     }
 
     fn wrote(&self, at: Offset, value: u64) {
-        self.log
-            .lock()
-            .newest
-            .insert((self.index, at.word()), value);
+        self.log.lock().newest.insert((self.index, at.word()), value);
     }
 
     fn modified(&self, verb: &str, at: Offset, values: [u64; 3], order: Rmw) {
         let [found, operand, new] = values;
         self.wrote(at, new);
         let name = self.log.name(self.index, at);
-        self.row(format!(
-            "{name} {verb} {operand:#x}: {found:#x} -> {new:#x} {order:?}"
-        ));
+        self.row(format!("{name} {verb} {operand:#x}: {found:#x} -> {new:#x} {order:?}"));
     }
 }
 
 impl<M: fmt::Debug> fmt::Debug for TraceMemory<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TraceMemory")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("TraceMemory").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
 impl<M: Memory> Memory for TraceMemory<M> {
     fn word_count(&self) -> u64 {
         self.memory.word_count()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.memory.is_writable()
     }
 
     #[track_caller]
@@ -269,9 +228,7 @@ impl<M: Memory> Memory for TraceMemory<M> {
         success: Rmw,
         failure: Load,
     ) -> Result<u64, u64> {
-        let result = self
-            .memory
-            .compare_exchange(at, current, new, success, failure);
+        let result = self.memory.compare_exchange(at, current, new, success, failure);
         let name = self.log.name(self.index, at);
         match result {
             Ok(_) => {
@@ -280,9 +237,7 @@ impl<M: Memory> Memory for TraceMemory<M> {
             }
             Err(found) => {
                 let age = self.age(at, found);
-                self.row(format!(
-                    "{name}: {current:#x} -/-> {new:#x}: reads {found:#x}{age}"
-                ));
+                self.row(format!("{name}: {current:#x} -/-> {new:#x}: reads {found:#x}{age}"));
             }
         }
         result

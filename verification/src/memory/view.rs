@@ -20,12 +20,7 @@ impl ViewMemory {
     pub(crate) fn new(words: u64, shared: &Shared, ledger: &Ledger) -> Self {
         let words = usize::try_from(words).expect("a model's memory is small");
         let first = shared.lock().machine.allocate(words);
-        Self {
-            shared: shared.clone(),
-            first,
-            words,
-            _token: ledger.memory(),
-        }
+        Self { shared: shared.clone(), first, words, _token: ledger.memory() }
     }
 
     #[track_caller]
@@ -125,11 +120,7 @@ impl Memory for ViewMemory {
 
     #[track_caller]
     fn fence(&self, order: Fence) {
-        let step = if order == Fence::SeqCst {
-            Step::SequentialFence
-        } else {
-            Step::Fence
-        };
+        let step = if order == Fence::SeqCst { Step::SequentialFence } else { Step::Fence };
         self.shared.access(step, |run, me| {
             run.machine.fence(me, order);
             run.note(Access::Fence, 0, 0);

@@ -104,20 +104,13 @@ impl Weakening {
 
     /// One mutation.
     pub fn of(mutation: Mutation) -> Self {
-        Self {
-            mutation: Some(mutation),
-            ..Self::default()
-        }
+        Self { mutation: Some(mutation), ..Self::default() }
     }
 
     /// The sites seen so far in files whose path contains this text.
     pub fn sites(&self, within: &str) -> Vec<Site> {
         let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        sites
-            .iter()
-            .filter(|site| site.file.contains(within))
-            .copied()
-            .collect()
+        sites.iter().filter(|site| site.file.contains(within)).copied().collect()
     }
 
     /// The order to use at the caller's place.
@@ -125,20 +118,12 @@ impl Weakening {
     fn strength(&self, kind: fn(Strength) -> Ordered, strength: Strength) -> Strength {
         let place = Location::caller();
         let (file, line, column) = (place.file(), place.line(), place.column());
-        let site = Site {
-            file,
-            line,
-            column,
-            ordered: kind(strength),
-        };
+        let site = Site { file, line, column, ordered: kind(strength) };
         match self.mutation {
             Some(mutation) if mutation.site == site => mutation.weaker,
             Some(_) => strength,
             None => {
-                self.sites
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(site);
+                self.sites.lock().unwrap_or_else(PoisonError::into_inner).insert(site);
                 strength
             }
         }
@@ -160,49 +145,28 @@ impl Site {
             Strength::AcqRel => &[Strength::Acquire, Strength::Release],
             Strength::SeqCst => &[Strength::AcqRel, Strength::Relaxed],
         };
-        weaker
-            .iter()
-            .map(|&weaker| Mutation {
-                site: *self,
-                weaker,
-            })
-            .collect()
+        weaker.iter().map(|&weaker| Mutation { site: *self, weaker }).collect()
     }
 }
 
 impl fmt::Display for Mutation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Site {
-            file,
-            line,
-            column,
-            ordered,
-        } = self.site;
-        write!(
-            formatter,
-            "{file}:{line}:{column} {ordered:?} -> {:?}",
-            self.weaker
-        )
+        let Site { file, line, column, ordered } = self.site;
+        write!(formatter, "{file}:{line}:{column} {ordered:?} -> {:?}", self.weaker)
     }
 }
 
 impl<P> Weakened<P> {
     /// The model over memory weakened like this.
     pub fn new(model: &Arc<P>, weakening: &Weakening) -> Self {
-        Self {
-            model: Arc::clone(model),
-            weakening: weakening.clone(),
-        }
+        Self { model: Arc::clone(model), weakening: weakening.clone() }
     }
 }
 
 impl<P: Model> Model for Weakened<P> {
     fn run<X: Execution>(&self, execution: &X) {
         let weakening = self.weakening.clone();
-        self.model.run(&WeakenExecution {
-            execution: execution.clone(),
-            weakening,
-        });
+        self.model.run(&WeakenExecution { execution: execution.clone(), weakening });
     }
 
     fn name(&self) -> String {
@@ -214,10 +178,7 @@ impl<X: Execution> Execution for WeakenExecution<X> {
     type Memory = WeakenMemory<X::Memory>;
 
     fn memory(&self, words: u64) -> Self::Memory {
-        WeakenMemory {
-            memory: self.execution.memory(words),
-            weakening: self.weakening.clone(),
-        }
+        WeakenMemory { memory: self.execution.memory(words), weakening: self.weakening.clone() }
     }
 
     fn spawn<T, F>(&self, body: F) -> Participant<T>
@@ -243,10 +204,7 @@ impl<X: Execution> Execution for WeakenExecution<X> {
 
 impl<M: fmt::Debug> fmt::Debug for WeakenMemory<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("WeakenMemory")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("WeakenMemory").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
@@ -260,6 +218,10 @@ impl<M: Memory> WeakenMemory<M> {
 impl<M: Memory> Memory for WeakenMemory<M> {
     fn word_count(&self) -> u64 {
         self.memory.word_count()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.memory.is_writable()
     }
 
     #[track_caller]
@@ -290,14 +252,9 @@ impl<M: Memory> Memory for WeakenMemory<M> {
         success: Rmw,
         failure: Load,
     ) -> Result<u64, u64> {
-        let success = self
-            .weakening
-            .strength(Ordered::ExchangeSuccess, from_rmw(success));
-        let failure = self
-            .weakening
-            .strength(Ordered::ExchangeFailure, from_load(failure));
-        self.memory
-            .compare_exchange(at, current, new, to_rmw(success), to_load(failure))
+        let success = self.weakening.strength(Ordered::ExchangeSuccess, from_rmw(success));
+        let failure = self.weakening.strength(Ordered::ExchangeFailure, from_load(failure));
+        self.memory.compare_exchange(at, current, new, to_rmw(success), to_load(failure))
     }
 
     #[track_caller]

@@ -63,11 +63,7 @@ impl<M: Memory> Bucket<M> {
                 (slot as u64, slots[slot], key)
             };
             let at = Offset::new(at);
-            if self
-                .memory
-                .compare_exchange(at, current, new, Rmw::AcqRel, Load::Relaxed)
-                .is_ok()
-            {
+            if self.memory.compare_exchange(at, current, new, Rmw::AcqRel, Load::Relaxed).is_ok() {
                 return true;
             }
         }
@@ -100,10 +96,6 @@ impl Model for DuplicateInsert {
             other.insert(2)
         });
         let inserted = [inserting.join(), replacing.join()];
-        assert_eq!(
-            bucket.keys(),
-            [2],
-            "one key is there once: inserted {inserted:?}"
-        );
+        assert_eq!(bucket.keys(), [2], "one key is there once: inserted {inserted:?}");
     }
 }

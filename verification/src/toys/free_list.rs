@@ -41,10 +41,7 @@ impl<M: Memory> FreeList<M> {
                 Tags::None => 0,
             };
             let new = tag << 8 | next;
-            match self
-                .memory
-                .compare_exchange(self.head, head, new, Rmw::Acquire, Load::Acquire)
-            {
+            match self.memory.compare_exchange(self.head, head, new, Rmw::Acquire, Load::Acquire) {
                 Ok(_) => return Some(block),
                 Err(found) => head = found,
             }
@@ -56,13 +53,9 @@ impl<M: Memory> FreeList<M> {
     pub fn push(&self, block: u64) {
         let mut head = self.memory.load(self.head, Load::Relaxed);
         for _ in 0..ATTEMPTS {
-            self.memory
-                .store(self.head + 1 + block, head & 0xff, Store::Relaxed);
+            self.memory.store(self.head + 1 + block, head & 0xff, Store::Relaxed);
             let new = (head >> 8) << 8 | (block + 1);
-            match self
-                .memory
-                .compare_exchange(self.head, head, new, Rmw::Release, Load::Relaxed)
-            {
+            match self.memory.compare_exchange(self.head, head, new, Rmw::Release, Load::Relaxed) {
                 Ok(_) => return,
                 Err(found) => head = found,
             }
@@ -92,10 +85,7 @@ impl Model for Recycling {
             }
             second
         });
-        let mut blocks: Vec<_> = [popping.join(), recycling.join()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut blocks: Vec<_> = [popping.join(), recycling.join()].into_iter().flatten().collect();
         // Bounded, because a broken list may have a circle.
         blocks.extend((0..4).map_while(|_| list.pop()));
         blocks.sort_unstable();

@@ -26,11 +26,7 @@ pub enum LockDefect {
 impl<M: Memory> Lock<M> {
     /// A lock in this word.
     pub fn new(memory: M, word: Offset, defect: Option<LockDefect>) -> Self {
-        Self {
-            memory,
-            word,
-            defect,
-        }
+        Self { memory, word, defect }
     }
 
     /// Takes the lock; waits for whoever has it.
@@ -42,11 +38,7 @@ impl<M: Memory> Lock<M> {
     }
 
     fn try_take(&self) -> bool {
-        let Self {
-            memory,
-            word,
-            defect,
-        } = self;
+        let Self { memory, word, defect } = self;
         if *defect == Some(LockDefect::LooksThenTakes) {
             let free = memory.load(*word, Load::Acquire) == 0;
             if free {
@@ -56,19 +48,13 @@ impl<M: Memory> Lock<M> {
         }
         let relaxed = *defect == Some(LockDefect::TakesRelaxed);
         let success = if relaxed { Rmw::Relaxed } else { Rmw::Acquire };
-        memory
-            .compare_exchange(*word, 0, 1, success, Load::Relaxed)
-            .is_ok()
+        memory.compare_exchange(*word, 0, 1, success, Load::Relaxed).is_ok()
     }
 
     /// Gives the lock back.
     pub fn give(&self) {
         let relaxed = self.defect == Some(LockDefect::GivesRelaxed);
-        let order = if relaxed {
-            Store::Relaxed
-        } else {
-            Store::Release
-        };
+        let order = if relaxed { Store::Relaxed } else { Store::Release };
         self.memory.store(self.word, 0, order);
     }
 }

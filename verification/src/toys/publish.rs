@@ -44,11 +44,8 @@ impl Model for Publishing {
 }
 
 fn write<M: Memory>(memory: &M, order: FillOrder) {
-    let release = if order == FillOrder::FillThenPublishRelaxed {
-        Store::Relaxed
-    } else {
-        Store::Release
-    };
+    let release =
+        if order == FillOrder::FillThenPublishRelaxed { Store::Relaxed } else { Store::Release };
     if order == FillOrder::PublishThenFill {
         memory.store(READY, 1, release);
     }

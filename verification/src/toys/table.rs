@@ -54,12 +54,9 @@ impl<M: Memory + Clone> ToyTable<M> {
         // A reader that sees one of the words below also sees that the block had left its slot.
         self.memory.fence(Fence::Release);
         self.memory.store(payload(block), value, Store::Relaxed);
-        self.memory
-            .store(payload(block) + 1, !value, Store::Relaxed);
+        self.memory.store(payload(block) + 1, !value, Store::Relaxed);
         let full = slot | (block + 1);
-        let done = self
-            .memory
-            .compare_exchange(SLOT, slot, full, Rmw::Release, Load::Relaxed);
+        let done = self.memory.compare_exchange(SLOT, slot, full, Rmw::Release, Load::Relaxed);
         if done.is_err() {
             self.blocks.push(block);
         }
@@ -73,9 +70,7 @@ impl<M: Memory + Clone> ToyTable<M> {
             return false;
         };
         let empty = ((slot >> 8) + 1) << 8;
-        let done = self
-            .memory
-            .compare_exchange(SLOT, slot, empty, Rmw::Acquire, Load::Relaxed);
+        let done = self.memory.compare_exchange(SLOT, slot, empty, Rmw::Acquire, Load::Relaxed);
         if done.is_ok() {
             self.blocks.push(block);
         }

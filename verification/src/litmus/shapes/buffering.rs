@@ -36,10 +36,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "SB, a fence on one side alone",
-        threads: &[
-            &[put(X, 1), Order(Fence::SeqCst), get(Y)],
-            &[put(Y, 1), get(X)],
-        ],
+        threads: &[&[put(X, 1), Order(Fence::SeqCst), get(Y)], &[put(Y, 1), get(X)]],
         asked: "both read 0",
         is_asked: |r| r.threads[0][0] == 0 && r.threads[1][0] == 0,
         allowed: true,
@@ -47,10 +44,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "SB, acquire-release additions",
-        threads: &[
-            &[Add(X, 1, Rmw::AcqRel), get(Y)],
-            &[Add(Y, 1, Rmw::AcqRel), get(X)],
-        ],
+        threads: &[&[Add(X, 1, Rmw::AcqRel), get(Y)], &[Add(Y, 1, Rmw::AcqRel), get(X)]],
         asked: "both read 0",
         is_asked: |r| r.threads[0][1] == 0 && r.threads[1][1] == 0,
         allowed: true,
@@ -101,10 +95,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "MP, release fence alone",
-        threads: &[
-            &[put(X, 1), Order(Fence::Release), put(Y, 1)],
-            &[get(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1), Order(Fence::Release), put(Y, 1)], &[get(Y), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: true,
@@ -112,10 +103,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "MP, acquire fence alone",
-        threads: &[
-            &[put(X, 1), put(Y, 1)],
-            &[get(Y), Order(Fence::Acquire), get(X)],
-        ],
+        threads: &[&[put(X, 1), put(Y, 1)], &[get(Y), Order(Fence::Acquire), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: true,
@@ -131,10 +119,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "MP, acquired by an addition",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[Add(Y, 0, Rmw::Acquire), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[Add(Y, 0, Rmw::Acquire), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: false,
@@ -142,10 +127,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "MP, acquired by a relaxed addition",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[Add(Y, 0, Rmw::Relaxed), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[Add(Y, 0, Rmw::Relaxed), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: true,

@@ -49,10 +49,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "2+2W, release",
-        threads: &[
-            &[release(X, 1), release(Y, 2)],
-            &[release(Y, 1), release(X, 2)],
-        ],
+        threads: &[&[release(X, 1), release(Y, 2)], &[release(Y, 1), release(X, 2)]],
         asked: "both first stores last",
         is_asked: |r| r.words[0] == 1 && r.words[1] == 1,
         allowed: true,

@@ -13,14 +13,7 @@ use super::Verdict::{self, Never, Shown};
 
 /// All shapes.
 pub fn shapes() -> impl Iterator<Item = &'static Shape> {
-    [
-        buffering::SHAPES,
-        coherence::SHAPES,
-        propagation::SHAPES,
-        reuse::SHAPES,
-    ]
-    .into_iter()
-    .flatten()
+    [buffering::SHAPES, coherence::SHAPES, propagation::SHAPES, reuse::SHAPES].into_iter().flatten()
 }
 
 const X: u64 = 0;

@@ -9,12 +9,7 @@ use crate::litmus::Shape;
 pub(super) const SHAPES: &[Shape] = &[
     Shape {
         name: "IRIW, relaxed",
-        threads: &[
-            &[put(X, 1)],
-            &[put(Y, 1)],
-            &[get(X), get(Y)],
-            &[get(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1)], &[put(Y, 1)], &[get(X), get(Y)], &[get(Y), get(X)]],
         asked: "two orders of the stores",
         is_asked: |r| {
             r.threads[2][0] == 1
@@ -71,11 +66,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "WRC, release and acquire",
-        threads: &[
-            &[put(X, 1)],
-            &[get(X), release(Y, 1)],
-            &[acquire(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1)], &[get(X), release(Y, 1)], &[acquire(Y), get(X)]],
         asked: "effect without cause",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[2][0] == 1 && r.threads[2][1] == 0,
         allowed: false,
@@ -95,11 +86,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "ISA2, relaxed link",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[get(Y), release(Z, 1)],
-            &[acquire(Z), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[get(Y), release(Z, 1)], &[acquire(Z), get(X)]],
         asked: "effect without cause",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[2][0] == 1 && r.threads[2][1] == 0,
         allowed: true,

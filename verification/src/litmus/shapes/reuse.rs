@@ -12,11 +12,7 @@ use crate::litmus::Shape;
 pub(super) const SHAPES: &[Shape] = &[
     Shape {
         name: "release sequence through an addition",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[Add(Y, 1, Rmw::Relaxed)],
-            &[acquire(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[Add(Y, 1, Rmw::Relaxed)], &[acquire(Y), get(X)]],
         asked: "flag 2 but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[2][0] == 2 && r.threads[2][1] == 0,
         allowed: false,
@@ -36,11 +32,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "release sequence broken by another's store",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[get(Y), put(Y, 2)],
-            &[acquire(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[get(Y), put(Y, 2)], &[acquire(Y), get(X)]],
         asked: "flag 2 but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[2][0] == 2 && r.threads[2][1] == 0,
         allowed: true,
@@ -48,10 +40,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "release sequence broken by the own store",
-        threads: &[
-            &[put(X, 1), release(Y, 1), put(Y, 2)],
-            &[acquire(Y), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1), put(Y, 2)], &[acquire(Y), get(X)]],
         asked: "flag 2 but no data",
         is_asked: |r| r.threads[1][0] == 2 && r.threads[1][1] == 0,
         allowed: true,
@@ -59,10 +48,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "stale failed exchange",
-        threads: &[
-            &[put(X, 1), put(Y, 1)],
-            &[get(Y), Exchange(X, [1, 2], Rmw::AcqRel, ACQ)],
-        ],
+        threads: &[&[put(X, 1), put(Y, 1)], &[get(Y), Exchange(X, [1, 2], Rmw::AcqRel, ACQ)]],
         asked: "fails although 1 is there",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: true,
@@ -81,10 +67,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "failed exchange, relaxed, then data",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[Exchange(Y, [0, 7], Rmw::AcqRel, RLX), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[Exchange(Y, [0, 7], Rmw::AcqRel, RLX), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: true,
@@ -92,10 +75,7 @@ pub(super) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "failed exchange, acquire, then data",
-        threads: &[
-            &[put(X, 1), release(Y, 1)],
-            &[Exchange(Y, [0, 7], Rmw::AcqRel, ACQ), get(X)],
-        ],
+        threads: &[&[put(X, 1), release(Y, 1)], &[Exchange(Y, [0, 7], Rmw::AcqRel, ACQ), get(X)]],
         asked: "flag but no data",
         is_asked: |r| r.threads[1][0] == 1 && r.threads[1][1] == 0,
         allowed: false,
@@ -104,13 +84,7 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape {
         name: "seqlock",
         threads: &[
-            &[
-                put(X, 1),
-                Order(Fence::Release),
-                put(Y, 1),
-                put(Z, 1),
-                release(X, 2),
-            ],
+            &[put(X, 1), Order(Fence::Release), put(Y, 1), put(Z, 1), release(X, 2)],
             &[acquire(X), get(Y), get(Z), Order(Fence::Acquire), get(X)],
         ],
         asked: "a torn read is accepted",
@@ -140,13 +114,7 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape {
         name: "seqlock without reader fence",
         threads: &[
-            &[
-                put(X, 1),
-                Order(Fence::Release),
-                put(Y, 1),
-                put(Z, 1),
-                release(X, 2),
-            ],
+            &[put(X, 1), Order(Fence::Release), put(Y, 1), put(Z, 1), release(X, 2)],
             &[acquire(X), get(Y), get(Z), get(X)],
         ],
         asked: "a torn read is accepted",
@@ -172,13 +140,7 @@ pub(super) const SHAPES: &[Shape] = &[
     Shape {
         name: "reuse of an entry, one load more (loom 166)",
         threads: &[
-            &[
-                release(X, 1),
-                release(Y, 1),
-                release(Y, 0),
-                acquire(X),
-                release(X, 0),
-            ],
+            &[release(X, 1), release(Y, 1), release(Y, 0), acquire(X), release(X, 0)],
             &[Add(Y, 0, Rmw::AcqRel), acquire(X)],
         ],
         asked: "value read, key gone",

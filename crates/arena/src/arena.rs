@@ -1,0 +1,368 @@
+//! A handle on a segment: its memory, its layout, and this process's place in it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use crossbeam_utils::CachePadded;
+
+use crate::block::{Block, SizeClass};
+use crate::environment::Environment;
+use crate::error::SegmentError;
+use crate::hash::{KeyHasher, random_secret};
+use crate::header::{Expected, SegmentHeader};
+use crate::layout::{Geometry, Layout};
+use crate::lease::{Lease, LeaseError, LineState};
+use crate::liveness::{RecordIndex, Verdict};
+use crate::memory::{Backoff, Load, Memory, Rmw, Store};
+use crate::participant::{Identity, Line, RecordState, RecordWord};
+
+/// What the allocator asks of the table that uses it, when it has to decide about a block that a
+/// dead participant was working with.
+pub trait Index {
+    /// Whether readers can reach this block through the index, decided on a consistent state.
+    /// The block may hold anything; `None` if the index kept changing or is damaged.
+    fn references(&self, block: Block) -> Option<bool>;
+
+    /// Clears every place that names this block and that no reader follows. The caller owns the
+    /// block, and it is not referenced.
+    fn forget(&self, block: Block);
+}
+
+/// What a segment is made with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ArenaOptions {
+    /// What the header records.
+    pub header: SegmentHeader,
+    /// Secret of the hash, or `None` for a fresh one.
+    pub secret: Option<[u64; 2]>,
+}
+
+/// A handle on a segment. Threads share it by reference; a forked child must attach anew.
+///
+/// Nothing is written to the segment when a handle is dropped: a process that ends without
+/// [`detach`](Arena::detach) looks dead to the others, who recover what it held.
+pub struct Arena<M> {
+    memory: M,
+    layout: Layout,
+    header: SegmentHeader,
+    hasher: KeyHasher,
+    environment: Environment,
+    identity: Option<Identity>,
+    pool: Box<[CachePadded<Mutex<LineState>>]>,
+}
+
+/// Lines that one process keeps at most; more threads than this take turns.
+const POOL_LINES_MAX: u32 = 64;
+
+impl<M: Memory> Arena<M> {
+    /// Writes a segment into a zeroed memory that nobody else reaches yet, and attaches.
+    pub fn create(
+        memory: M,
+        options: &ArenaOptions,
+        environment: &Environment,
+    ) -> Result<Self, SegmentError> {
+        let layout = Layout::new(options.header.geometry)?;
+        if layout.word_count() != memory.word_count() {
+            let (found, expected) = (memory.word_count(), layout.word_count());
+            return Err(SegmentError::header("memory's words", found, expected));
+        }
+        let (hints, words) = layout.all_hints();
+        for index in 0..words {
+            // A virgin block word is FREE, so every hint is true.
+            memory.store(hints + index, u64::MAX, Store::Relaxed);
+        }
+        options.header.write(&memory, options.secret.unwrap_or_else(random_secret));
+        Self::attach(
+            memory,
+            &Expected {
+                table_kind: options.header.table_kind,
+                table_fingerprint: options.header.table_fingerprint,
+                boot: options.header.boot,
+            },
+            environment,
+        )
+    }
+
+    /// Checks the header and takes a process record; reads only, if the memory is not writable.
+    pub fn attach(
+        memory: M,
+        expected: &Expected,
+        environment: &Environment,
+    ) -> Result<Self, SegmentError> {
+        let (header, hasher) = SegmentHeader::read(&memory, expected)?;
+        let layout = Layout::new(header.geometry)?;
+        let pool = (0..layout.geometry().lines.min(POOL_LINES_MAX))
+            .map(|_| CachePadded::new(Mutex::new(LineState::default())))
+            .collect();
+        let mut arena = Self {
+            memory,
+            layout,
+            header,
+            hasher,
+            environment: environment.clone(),
+            identity: None,
+            pool,
+        };
+        if arena.memory.is_writable() {
+            arena.identity = Some(arena.register()?);
+        }
+        Ok(arena)
+    }
+
+    /// The shared words.
+    #[inline(always)]
+    pub const fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Where things lie, as this process checked it when it attached.
+    #[inline(always)]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What the header says.
+    pub const fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// The segment's hash function under its secret.
+    #[inline(always)]
+    pub const fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    /// Who is alive and what time it is.
+    pub const fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// This process's record and incarnation; `None` for a handle that only reads.
+    pub const fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Takes a free record: first the beacon, then the record's word.
+    ///
+    /// CRASH(register): a death after the beacon leaves nothing; after the word, a record that
+    /// reads ALIVE with a free beacon, which recovery returns.
+    fn register(&self) -> Result<Identity, SegmentError> {
+        let records = self.layout.geometry().records;
+        for record in (0..records).map(RecordIndex) {
+            let at = self.layout.record(record.0);
+            let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
+            if word.state() != RecordState::Free || !self.environment.liveness.hold(record) {
+                continue;
+            }
+            let incarnation = word.incarnation().wrapping_add(1);
+            let alive = RecordWord::new(incarnation, RecordState::Alive, 0, 0);
+            let taken = self.memory.compare_exchange(
+                at,
+                word.bits(),
+                alive.bits(),
+                Rmw::AcqRel,
+                Load::Relaxed,
+            );
+            if taken.is_ok() {
+                self.memory.store(at + 1, std::process::id().into(), Store::Relaxed);
+                self.memory.store(at + 2, self.environment.clock.now_ms(), Store::Relaxed);
+                return Ok(Identity { record, incarnation });
+            }
+            self.environment.liveness.release(record);
+        }
+        Err(SegmentError::NoRecord { records })
+    }
+
+    /// Leases a participant line to this thread for one operation.
+    ///
+    /// The caller puts the line of a lessee that unwound in order first, see
+    /// [`Lease::is_unsettled`]. Gives an error when the handle only reads or when every line is in
+    /// use for longer than a short bounded wait.
+    #[inline]
+    pub fn lease(&self) -> Result<Lease<'_, M>, LeaseError> {
+        let Some(identity) = self.identity else {
+            return Err(LeaseError::ReadOnly);
+        };
+        let first = thread_hint() % self.pool.len();
+        if let Ok(state) = self.pool[first].try_lock()
+            && state.line.is_some()
+        {
+            return Ok(Lease::new(self, state));
+        }
+        self.lease_any(identity, first)
+    }
+
+    #[cold]
+    fn lease_any(&self, identity: Identity, first: usize) -> Result<Lease<'_, M>, LeaseError> {
+        let backoff = Backoff::new();
+        for _ in 0..LEASE_TURNS_MAX {
+            for turn in 0..self.pool.len() {
+                let place = &self.pool[(first + turn) % self.pool.len()];
+                let (mut state, unwound) = match place.try_lock() {
+                    Ok(state) => (state, false),
+                    Err(TryLockError::Poisoned(poisoned)) => (poisoned.into_inner(), true),
+                    Err(TryLockError::WouldBlock) => continue,
+                };
+                if state.line.is_none() && !self.own_line(identity, &mut state) {
+                    continue;
+                }
+                if unwound {
+                    state.unsettled = true;
+                    place.clear_poison();
+                }
+                return Ok(Lease::new(self, state));
+            }
+            self.memory.spin(&backoff);
+        }
+        Err(LeaseError::NoLine { lines: self.layout.geometry().lines })
+    }
+
+    /// Gives a place in the pool a line of the segment, if one is nobody's.
+    fn own_line(&self, identity: Identity, state: &mut MutexGuard<'_, LineState>) -> bool {
+        let lines = self.layout.geometry().lines;
+        // Neighbours in the table of lines are often taken at once: start apart.
+        let first = identity.record.0.wrapping_mul(7) % lines;
+        for number in (0..lines).map(|turn| (first + turn) % lines) {
+            let line = Line(self.layout.line(number));
+            if self.memory.load(line.owner(), Load::Relaxed) != 0 {
+                continue;
+            }
+            let owned = self.memory.compare_exchange(
+                line.owner(),
+                0,
+                identity.owner_word(),
+                Rmw::AcqRel,
+                Load::Relaxed,
+            );
+            if owned.is_ok() {
+                state.line = Some(number);
+                state.added = self.memory.load(line.added(), Load::Relaxed);
+                state.removed = self.memory.load(line.removed(), Load::Relaxed);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Entries added and removed by all lines, ever: their difference counts the entries.
+    pub fn balance(&self) -> u64 {
+        let (mut added, mut removed) = (0_u64, 0_u64);
+        for number in 0..self.layout.geometry().lines {
+            let line = Line(self.layout.line(number));
+            removed = removed.wrapping_add(self.memory.load(line.removed(), Load::Acquire));
+            added = added.wrapping_add(self.memory.load(line.added(), Load::Acquire));
+        }
+        let balance = added.wrapping_sub(removed);
+        // Counted while others write, a removal may be seen without its insertion.
+        if balance > u64::MAX / 2 { 0 } else { balance }
+    }
+
+    /// Gives everything of this process back: its spare blocks, lines, record and beacon.
+    pub fn detach(mut self) {
+        let Some(identity) = self.identity.take() else {
+            return;
+        };
+        for place in &self.pool {
+            // The line of a thread that unwound is left to recovery, and so is the record.
+            let Ok(state) = place.try_lock() else {
+                return;
+            };
+            if let Some(number) = state.line {
+                Lease::new(&self, state).release_spare();
+                let owner = Line(self.layout.line(number)).owner();
+                self.memory.store(owner, 0, Store::Release);
+            }
+        }
+        let at = self.layout.record(identity.record.0);
+        let free = RecordWord::new(identity.incarnation, RecordState::Free, 0, 0);
+        self.memory.store(at, free.bits(), Store::Release);
+        self.environment.liveness.release(identity.record);
+    }
+
+    /// The record's word, if its process is dead: read, asked for, and read again, so that a
+    /// verdict never strikes a successor.
+    pub(crate) fn dead_record(&self, record: RecordIndex) -> Option<RecordWord> {
+        let at = self.layout.record(record.0);
+        let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
+        let suspect = match word.state() {
+            RecordState::Alive => record,
+            RecordState::Reaping => {
+                let reaper = word.holder();
+                if reaper.0 >= self.layout.geometry().records {
+                    return None;
+                }
+                let at = self.layout.record(reaper.0);
+                let holder = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
+                #[expect(clippy::cast_possible_truncation, reason = "the mark is the low half")]
+                let same = holder.incarnation() as u16 == word.mark();
+                if !same || holder.state() != RecordState::Alive {
+                    return Some(word);
+                }
+                reaper
+            }
+            RecordState::Free | RecordState::Damaged => return None,
+        };
+        if self.identity.is_some_and(|identity| identity.record == suspect)
+            || self.environment.liveness.verdict(suspect) != Verdict::Dead
+        {
+            return None;
+        }
+        let again = self.memory.load(at, Load::Acquire);
+        (again == word.bits()).then_some(word)
+    }
+
+    /// Whether the process that owned this line in this incarnation is dead or gone.
+    pub fn is_gone(&self, line: u32, incarnation: u32) -> bool {
+        if line >= self.geometry().lines {
+            return true;
+        }
+        let owner = self.memory.load(Line(self.layout.line(line)).owner(), Load::Acquire);
+        #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
+        let (found, record) = ((owner >> 32) as u32, (owner as u32).wrapping_sub(1));
+        if found != incarnation || record >= self.geometry().records {
+            return true;
+        }
+        let at = self.layout.record(record);
+        let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
+        word.incarnation() != incarnation
+            || word.state() != RecordState::Alive
+            || self.dead_record(RecordIndex(record)).is_some()
+    }
+
+    /// The class that holds an entry of this many words.
+    pub fn class_for(&self, words: u64) -> Option<SizeClass> {
+        self.layout.class_for(words)
+    }
+
+    /// The geometry that the segment was made with.
+    pub const fn geometry(&self) -> Geometry {
+        self.layout.geometry()
+    }
+}
+
+impl<M: Memory> fmt::Debug for Arena<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Arena")
+            .field("memory", &self.memory)
+            .field("geometry", &self.layout.geometry())
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Turns over the whole pool before a lease is refused.
+const LEASE_TURNS_MAX: u32 = 1000;
+
+/// A number that differs between threads, for free: the address of a thread's own variable.
+#[inline]
+fn thread_hint() -> usize {
+    thread_local! {
+        static PLACE: Cell<u64> = const { Cell::new(0) };
+    }
+    PLACE.with(|place| {
+        let address = std::ptr::from_ref(place).addr();
+        (address >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48
+    })
+}

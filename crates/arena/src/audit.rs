@@ -1,0 +1,132 @@
+//! The audit of blocks: each is free, referenced once, or named by the line that owns it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::arena::Arena;
+use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
+use crate::memory::{Load, Memory};
+use crate::participant::Line;
+
+/// What an audit of blocks found. Exact on a quiescent segment.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct BlockAudit {
+    /// Blocks in slabs that serve a class.
+    pub blocks: u64,
+    /// Of these, free.
+    pub free: u64,
+    /// Blocks that are neither free, nor referenced, nor named.
+    pub lost: u64,
+    /// Bytes in blocks that are not free.
+    pub bytes_used: u64,
+    /// Bytes in all blocks, those of slabs that serve no class yet included.
+    pub bytes: u64,
+    /// Contradictions, one sentence each, the first hundred.
+    pub findings: Vec<String>,
+}
+
+impl BlockAudit {
+    fn find(&mut self, finding: String) {
+        if self.findings.len() < 100 {
+            self.findings.push(finding);
+        }
+    }
+}
+
+impl<M: Memory> Arena<M> {
+    /// Walks every block once. `references` counts how often the index names each block.
+    pub fn audit_blocks(&self, references: &BTreeMap<Block, u64>) -> BlockAudit {
+        let mut audit = BlockAudit::default();
+        let named = self.named_blocks();
+        let mut referenced: BTreeSet<Block> = references.keys().copied().collect();
+        for (&block, &times) in references {
+            if times > 1 {
+                audit.find(format!("{block:?} is referenced {times} times"));
+            }
+        }
+        self.for_each_block(|block, class, word, hinted| {
+            let bytes = u64::from(class.units()) * UNIT_WORDS * 8;
+            audit.blocks += 1;
+            audit.bytes_used += if word.state() == BlockState::Free { 0 } else { bytes };
+            let is_referenced = referenced.remove(&block);
+            let is_named = named.contains(&block);
+            match word.state() {
+                BlockState::Free => {
+                    audit.free += 1;
+                    if is_referenced {
+                        audit.find(format!("{block:?} is referenced and free"));
+                    }
+                    if !hinted && !is_named {
+                        audit.find(format!("{block:?} is free and no hint says so"));
+                    }
+                    if !self.is_wiped(block, class) {
+                        audit.find(format!("{block:?} is free and not wiped"));
+                    }
+                }
+                BlockState::Live | BlockState::Pending if is_referenced => {}
+                BlockState::Pending | BlockState::Drain if is_named => {}
+                BlockState::Live if is_named => {}
+                BlockState::Damaged => audit.find(format!("{block:?} has a damaged word")),
+                state => {
+                    audit.lost += 1;
+                    audit.find(format!("{block:?} is lost: {state:?}, unreferenced, unnamed"));
+                }
+            }
+        });
+        for block in referenced {
+            audit.find(format!("{block:?} is referenced and is no block"));
+        }
+        audit.bytes = u64::from(self.geometry().slabs)
+            * u64::from(self.geometry().slab_units)
+            * UNIT_WORDS
+            * 8;
+        audit
+    }
+
+    /// Bytes in blocks that are not free.
+    pub fn bytes_used(&self) -> u64 {
+        let mut bytes = 0;
+        self.for_each_block(|_, class, word, _| {
+            if word.state() != BlockState::Free {
+                bytes += u64::from(class.units()) * UNIT_WORDS * 8;
+            }
+        });
+        bytes
+    }
+
+    fn for_each_block(&self, mut visit: impl FnMut(Block, SizeClass, BlockWord, bool)) {
+        let (layout, memory) = (self.layout(), self.memory());
+        for slab in 0..self.geometry().slabs {
+            let served = memory.load(layout.slab_word(slab), Load::Acquire);
+            let class = served.checked_sub(1).and_then(SizeClass::from_index);
+            let geometry = self.geometry();
+            let units = geometry.block_units_min..=geometry.slab_units;
+            let Some(class) = class.filter(|class| units.contains(&class.units())) else {
+                continue;
+            };
+            for number in 0..layout.slab_blocks(class) {
+                let word = memory.load(layout.block_word(slab, number), Load::Acquire);
+                let hint = memory.load(layout.hint(slab, u64::from(number / 64)), Load::Acquire);
+                let hinted = hint >> (number % 64) & 1 == 1;
+                visit(layout.block(slab, class, number), class, BlockWord::from_bits(word), hinted);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is the unit")]
+    fn named_blocks(&self) -> BTreeSet<Block> {
+        let mut named = BTreeSet::new();
+        for number in 0..self.geometry().lines {
+            let line = Line(self.layout().line(number));
+            for at in [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
+            {
+                named.insert(Block::new(self.memory().load(at, Load::Acquire) as u32));
+            }
+        }
+        named
+    }
+
+    fn is_wiped(&self, block: Block, class: SizeClass) -> bool {
+        let words = u64::from(class.units()) * UNIT_WORDS;
+        (0..words).all(|index| self.memory().load(block.offset() + index, Load::Relaxed) == 0)
+    }
+}

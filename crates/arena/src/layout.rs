@@ -1,0 +1,301 @@
+//! Where everything lies in a segment, computed from the few numbers that its header records.
+//!
+//! ```text
+//! word 0        64         80            80+8R              …                    multiple of 8 each
+//! ┌────────────┬──────────┬─────────────┬──────────────────┬─────────┬─────────┬─────────┬─────────┬────────┐
+//! │ header     │ control  │ process     │ participant      │ slab    │ hint    │ block   │ index   │ slabs  │
+//! │ 64 words   │ 16 words │ records R×8 │ lines L×16       │ words S │ words   │ words   │         │        │
+//! └────────────┴──────────┴─────────────┴──────────────────┴─────────┴─────────┴─────────┴─────────┴────────┘
+//! ```
+//!
+//! A process keeps its own copy of the layout from the moment it attaches: whatever later happens to
+//! the header cannot lead an access astray.
+
+use crate::block::{Block, BlockWord, SizeClass, UNIT_WORDS};
+use crate::error::SegmentError;
+use crate::memory::Offset;
+
+/// Words of the segment header.
+pub const HEADER_WORDS: u64 = 64;
+/// Words that a table has for its own shared variables.
+pub const CONTROL_WORDS: u64 = 16;
+/// Words of a process record.
+pub const RECORD_WORDS: u64 = 8;
+/// Words of a participant line: two cache lines, so that no two lines share one.
+pub const LINE_WORDS: u64 = 16;
+
+/// The numbers that a layout follows from, recorded in the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Words of the table's index.
+    pub index_words: u64,
+    /// Process records: processes that may be attached at once.
+    pub records: u32,
+    /// Participant lines: threads that may be in the middle of an update at once.
+    pub lines: u32,
+    /// Slabs.
+    pub slabs: u32,
+    /// Units of 64 bytes in a slab, a power of two.
+    pub slab_units: u32,
+    /// Units of the smallest block, a power of two; each slab has one block word for each of these.
+    pub block_units_min: u32,
+}
+
+/// Offsets and counts of a segment, range-checked once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    geometry: Geometry,
+    records: Offset,
+    lines: Offset,
+    slab_words: Offset,
+    hints: Offset,
+    block_words: Offset,
+    index: Offset,
+    slabs: Offset,
+    slab_shift: u32,
+    first_unit: u32,
+    units: u32,
+    word_count: u64,
+}
+
+impl Layout {
+    /// Computes the layout. Errors name the number that no segment can have.
+    pub fn new(geometry: Geometry) -> Result<Self, SegmentError> {
+        let within = |quantity, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) {
+                return Ok(());
+            }
+            let problem = format!("outside {min} to {max}");
+            Err(SegmentError::Size { quantity, value, problem })
+        };
+        within("index words", geometry.index_words, 1, 1 << 40)?;
+        within("process records", geometry.records.into(), 1, 4096)?;
+        within("participant lines", geometry.lines.into(), 1, BlockWord::OWNER_MAX.into())?;
+        within("slabs", geometry.slabs.into(), 1, 1 << 26)?;
+        within("slab units", geometry.slab_units.into(), 1, 1 << 16)?;
+        within("smallest block units", geometry.block_units_min.into(), 1, 1 << 10)?;
+        for (quantity, value) in [
+            ("slab units", geometry.slab_units),
+            ("smallest block units", geometry.block_units_min),
+        ] {
+            if !value.is_power_of_two() {
+                let problem = "not a power of two".to_owned();
+                return Err(SegmentError::Size { quantity, value: value.into(), problem });
+            }
+        }
+        within(
+            "smallest block units",
+            geometry.block_units_min.into(),
+            1,
+            geometry.slab_units.into(),
+        )?;
+
+        let lined = |words: u64| words.next_multiple_of(UNIT_WORDS);
+        let blocks = u64::from(geometry.slabs) * Self::slab_blocks_max(geometry);
+        let records = Offset::new(HEADER_WORDS + CONTROL_WORDS);
+        let lines = records + u64::from(geometry.records) * RECORD_WORDS;
+        let slab_words = lines + u64::from(geometry.lines) * LINE_WORDS;
+        let hints = slab_words + lined(geometry.slabs.into());
+        let block_words = hints + lined(u64::from(geometry.slabs) * Self::slab_hints(geometry));
+        let index = block_words + lined(blocks);
+        let slabs = index + lined(geometry.index_words);
+        let data_units = u64::from(geometry.slabs) * u64::from(geometry.slab_units);
+        let word_count = slabs.word() + data_units * UNIT_WORDS;
+        within("segment words", word_count, 1, u64::from(u32::MAX) * UNIT_WORDS)?;
+        let slab_shift = geometry.slab_units.trailing_zeros();
+        Ok(Self {
+            geometry,
+            records,
+            lines,
+            slab_words,
+            hints,
+            block_words,
+            index,
+            slabs,
+            slab_shift,
+            first_unit: u32::try_from(slabs.word() / UNIT_WORDS).unwrap_or(u32::MAX),
+            units: u32::try_from(data_units).unwrap_or(0),
+            word_count,
+        })
+    }
+
+    const fn slab_blocks_max(geometry: Geometry) -> u64 {
+        (geometry.slab_units / geometry.block_units_min) as u64
+    }
+
+    const fn slab_hints(geometry: Geometry) -> u64 {
+        Self::slab_blocks_max(geometry).div_ceil(64)
+    }
+
+    /// The numbers that it follows from.
+    pub const fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Words of the whole segment.
+    pub const fn word_count(&self) -> u64 {
+        self.word_count
+    }
+
+    /// First word of the table's own variables.
+    pub const fn control(&self) -> Offset {
+        Offset::new(HEADER_WORDS)
+    }
+
+    /// First word of the table's index.
+    #[inline]
+    pub const fn index(&self) -> Offset {
+        self.index
+    }
+
+    /// First word of a process record.
+    pub fn record(&self, record: u32) -> Offset {
+        self.records + u64::from(record) * RECORD_WORDS
+    }
+
+    /// First word of a participant line.
+    #[inline]
+    pub fn line(&self, line: u32) -> Offset {
+        self.lines + u64::from(line) * LINE_WORDS
+    }
+
+    /// The word that says which size class a slab serves.
+    #[inline]
+    pub fn slab_word(&self, slab: u32) -> Offset {
+        self.slab_words + u64::from(slab)
+    }
+
+    /// The hint word that covers a block of a slab.
+    #[inline]
+    pub(crate) fn hint(&self, slab: u32, hint: u64) -> Offset {
+        self.hints + (u64::from(slab) * Self::slab_hints(self.geometry) + hint)
+    }
+
+    /// Hint words of all slabs together: their first, and how many.
+    pub(crate) fn all_hints(&self) -> (Offset, u64) {
+        (self.hints, u64::from(self.geometry.slabs) * Self::slab_hints(self.geometry))
+    }
+
+    /// The word of the block with this number in a slab.
+    #[inline]
+    pub fn block_word(&self, slab: u32, number: u32) -> Offset {
+        self.block_words
+            + (u64::from(slab) * Self::slab_blocks_max(self.geometry) + u64::from(number))
+    }
+
+    /// Blocks of a class in one slab.
+    #[inline]
+    pub const fn slab_blocks(&self, class: SizeClass) -> u32 {
+        self.geometry.slab_units / class.units()
+    }
+
+    /// The block with this number in a slab of a class.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
+    pub fn block(&self, slab: u32, class: SizeClass, number: u32) -> Block {
+        Block::new(self.first_unit + (slab << self.slab_shift) + number * class.units())
+    }
+
+    /// The slab that a block lies in, and the units before it in that slab; `None` if there is no
+    /// such unit. Takes any bit pattern.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
+    pub fn slab_of(&self, block: Block) -> Option<(u32, u32)> {
+        let unit = block.unit().checked_sub(self.first_unit)?;
+        let slab = unit >> self.slab_shift;
+        (slab < self.geometry.slabs).then_some((slab, unit & (self.geometry.slab_units - 1)))
+    }
+
+    /// Whether a block can start here, which then has at least one unit. Takes any bit pattern.
+    #[inline(always)]
+    pub const fn is_block_start(&self, block: Block) -> bool {
+        block.unit().wrapping_sub(self.first_unit) < self.units
+    }
+
+    /// The class that holds this many words in this segment, if there is one.
+    pub fn class_for(&self, words: u64) -> Option<SizeClass> {
+        let units = u32::try_from(words.div_ceil(UNIT_WORDS)).ok()?;
+        let class = SizeClass::holding(units.max(self.geometry.block_units_min))?;
+        (class.units() <= self.geometry.slab_units).then_some(class)
+    }
+
+    /// Words of the largest block that this segment can have.
+    pub const fn block_words_max(&self) -> u64 {
+        let units = self.geometry.slab_units;
+        (if units < SizeClass::UNITS_MAX { units } else { SizeClass::UNITS_MAX }) as u64
+            * UNIT_WORDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn geometry() -> impl Strategy<Value = Geometry> {
+        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, 0..11_u32).prop_map(
+            |(index_words, records, lines, slabs, slab, least)| Geometry {
+                index_words,
+                records,
+                lines,
+                slabs,
+                slab_units: 1 << slab.max(least),
+                block_units_min: 1 << least,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_block_lies_in_its_slab_and_inside_the_segment(geometry in geometry()) {
+            let layout = Layout::new(geometry).unwrap();
+            for index in 0..SizeClass::COUNT as u64 {
+                let class = SizeClass::from_index(index).unwrap();
+                if class.units() < geometry.block_units_min || class.units() > geometry.slab_units {
+                    continue;
+                }
+                let last = layout.slab_blocks(class) - 1;
+                let slab = geometry.slabs - 1;
+                let block = layout.block(slab, class, last);
+                prop_assert_eq!(layout.slab_of(block), Some((slab, last * class.units())));
+                let end = block.offset().word() + u64::from(class.units()) * UNIT_WORDS;
+                prop_assert!(end <= layout.word_count());
+                prop_assert!(layout.block_word(slab, last) < layout.index());
+            }
+            prop_assert_eq!(layout.index().word() % UNIT_WORDS, 0);
+        }
+
+        #[test]
+        fn no_bit_pattern_reaches_past_the_segment(geometry in geometry(), unit in any::<u32>()) {
+            let layout = Layout::new(geometry).unwrap();
+            let block = Block::new(unit);
+            let is_inside = block.offset().word() + UNIT_WORDS <= layout.word_count();
+            prop_assert!(!layout.is_block_start(block) || is_inside);
+            prop_assert_eq!(layout.is_block_start(block), layout.slab_of(block).is_some());
+        }
+    }
+
+    #[test]
+    fn impossible_geometries_are_named() {
+        let geometry = Geometry {
+            index_words: 8,
+            records: 1,
+            lines: 1,
+            slabs: 1,
+            slab_units: 4,
+            block_units_min: 1,
+        };
+        assert!(Layout::new(geometry).is_ok());
+        for wrong in [
+            Geometry { index_words: 0, ..geometry },
+            Geometry { records: 0, ..geometry },
+            Geometry { lines: 4096, ..geometry },
+            Geometry { slabs: 0, ..geometry },
+            Geometry { slab_units: 3, ..geometry },
+            Geometry { block_units_min: 8, ..geometry },
+            Geometry { slabs: 1 << 26, slab_units: 1 << 16, ..geometry },
+        ] {
+            assert!(matches!(Layout::new(wrong), Err(SegmentError::Size { .. })), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! A participant line, leased to one thread for one operation: how blocks are claimed and retired.
+//!
+//! # Crash
+//!
+//! | dies after | left behind | what others see | repaired by |
+//! |---|---|---|---|
+//! | intent `new` | a free block whose hint may be gone | one block less to hint at | `settle_new` sets the hint |
+//! | the claim | a PENDING block named by `new` or `spare` | nothing | `settle_new`: LIVE if referenced, else drained and freed |
+//! | publication, before LIVE | a PENDING block that is referenced | the entry | `settle_new` makes it LIVE; a deleter may win |
+//! | unlinking, before DRAIN | a LIVE block named by `old`, unreferenced | the key absent | `settle_old` drains and frees it |
+//! | DRAIN, within the wipe | a DRAIN block named by `old` or `reaping` | nothing | `settle_drain` inherits, wipes and frees it |
+//! | FREE, before its hint | a free block without hint, named | one block less to hint at | settling sets the hint |
+//!
+//! # Orderings
+//!
+//! | id | site | order | pairs with | why no weaker |
+//! |---|---|---|---|---|
+//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe |
+//! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking |
+//! | B3 | leaving PENDING or LIVE | acquire-release | B1 | the drainer must see the whole entry |
+//! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores |
+//! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking |
+//! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" |
+//! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone |
+
+use std::sync::MutexGuard;
+
+use crate::arena::Arena;
+use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
+use crate::layout::Layout;
+use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
+use crate::participant::Line;
+
+/// Why no line could be leased.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The handle is attached without write permission.
+    #[error("read-only: this handle is attached without write permission")]
+    ReadOnly,
+    /// Every line of the segment is in use.
+    #[error("full: all {lines} participant lines are in use")]
+    NoLine {
+        /// Lines in the segment.
+        lines: u32,
+    },
+}
+
+/// No block of a class is free, and no slab can be had for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoBlock {
+    /// The class.
+    pub class: SizeClass,
+}
+
+/// The private part of a line: what its successive lessees in one process hand on.
+#[derive(Debug)]
+pub(crate) struct LineState {
+    /// The line of the segment, once there is one.
+    pub(crate) line: Option<u32>,
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+    /// The last lessee unwound in the middle of an operation.
+    pub(crate) unsettled: bool,
+    spare: Option<Claimed>,
+    home: [u32; SizeClass::COUNT],
+    scanned: u32,
+}
+
+impl Default for LineState {
+    fn default() -> Self {
+        Self {
+            line: None,
+            added: 0,
+            removed: 0,
+            unsettled: false,
+            spare: None,
+            home: [0; SizeClass::COUNT],
+            scanned: 0,
+        }
+    }
+}
+
+/// Where a block's word lies, and which blocks share its slab.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slab: u32,
+    number: u32,
+    class: SizeClass,
+    word: Offset,
+}
+
+impl Place {
+    /// Words of the whole block.
+    fn words(self) -> u64 {
+        u64::from(self.class.units()) * UNIT_WORDS
+    }
+}
+
+/// A block that a lease claimed: PENDING and named in its line until it is published or abandoned.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Claimed {
+    block: Block,
+    place: Place,
+    word: BlockWord,
+}
+
+impl Claimed {
+    /// The block.
+    #[inline]
+    pub const fn block(&self) -> Block {
+        self.block
+    }
+}
+
+/// A block of the index whose word has been located and asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    block: Block,
+    place: Place,
+}
+
+/// A block about to be unlinked, as the line's intent names it.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Intended {
+    block: Block,
+    place: Place,
+    seen: BlockWord,
+}
+
+/// Sees to blocks on behalf of one operation. Everything it claims is named in its line first.
+#[derive(Debug)]
+pub struct Lease<'a, M> {
+    memory: &'a M,
+    layout: &'a Layout,
+    line: Line,
+    number: u32,
+    state: MutexGuard<'a, LineState>,
+}
+
+/// Block words looked at, at most, before an allocation says that there is no block.
+const SCAN_BLOCKS_MAX: u32 = 1024;
+
+impl<'a, M: Memory> Lease<'a, M> {
+    #[inline]
+    pub(crate) fn new(arena: &'a Arena<M>, state: MutexGuard<'a, LineState>) -> Self {
+        let number = state.line.unwrap_or_default();
+        let layout = arena.layout();
+        Self { memory: arena.memory(), layout, line: Line(layout.line(number)), number, state }
+    }
+
+    /// Number of the line.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether the last lessee unwound in the middle: then [`settle_own`](Self::settle_own) comes
+    /// before anything else.
+    #[inline]
+    pub fn is_unsettled(&self) -> bool {
+        self.state.unsettled
+    }
+
+    /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
+    #[inline]
+    pub fn claim(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
+        let claimed = match self.state.spare {
+            Some(spare) if spare.place.class == class => spare,
+            _ => self.claim_free(class)?,
+        };
+        // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
+        // this block's last life.
+        self.memory.fence(Fence::Release);
+        Ok(claimed)
+    }
+
+    fn claim_free(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
+        let slabs = self.layout.geometry().slabs;
+        let home = self.state.home[class.index()] % slabs;
+        for slab in (home..slabs).chain(0..home) {
+            let served = self.slab_class(slab);
+            if served == Some(class)
+                && let Some(claimed) = self.claim_hinted(slab, class)
+            {
+                self.state.home[class.index()] = slab;
+                return Ok(claimed);
+            }
+        }
+        let spread = self.number.wrapping_mul(0x9e37) % slabs;
+        for slab in (spread..slabs).chain(0..spread) {
+            if self.assign_slab(slab, class)
+                && let Some(claimed) = self.claim_hinted(slab, class)
+            {
+                self.state.home[class.index()] = slab;
+                return Ok(claimed);
+            }
+        }
+        self.claim_scanned(class).ok_or(NoBlock { class })
+    }
+
+    fn slab_class(&self, slab: u32) -> Option<SizeClass> {
+        let word = self.memory.load(self.layout.slab_word(slab), Load::Relaxed);
+        let class = SizeClass::from_index(word.checked_sub(1)?)?;
+        let geometry = self.layout.geometry();
+        (geometry.block_units_min..=geometry.slab_units).contains(&class.units()).then_some(class)
+    }
+
+    /// Whether the slab serves the class, given to it now if it served none.
+    ///
+    /// CRASH(assign): the word alone decides; its blocks were free before and are free after.
+    fn assign_slab(&self, slab: u32, class: SizeClass) -> bool {
+        let at = self.layout.slab_word(slab);
+        let served = class.index() as u64 + 1;
+        if self.memory.load(at, Load::Relaxed) != 0 {
+            return false;
+        }
+        match self.memory.compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed) {
+            Ok(_) => true,
+            Err(found) => found == served,
+        }
+    }
+
+    fn claim_hinted(&self, slab: u32, class: SizeClass) -> Option<Claimed> {
+        let blocks = self.layout.slab_blocks(class);
+        for hint in 0..u64::from(blocks.div_ceil(64)) {
+            let at = self.layout.hint(slab, hint);
+            #[expect(clippy::cast_possible_truncation, reason = "hints of a slab are few")]
+            let first = hint as u32 * 64;
+            let valid = u64::MAX >> (64 - (blocks - first).min(64));
+            // Each turn clears a bit that was set: at most 64 by this thread, more only when others
+            // free blocks meanwhile.
+            for _ in 0..128 {
+                let bits = self.memory.load(at, Load::Relaxed) & valid;
+                if bits == 0 {
+                    break;
+                }
+                let number = first + bits.trailing_zeros();
+                let place = self.place_at(slab, class, number);
+                let block = self.layout.block(slab, class, number);
+                self.memory.store(self.line.new_block(), block.unit().into(), Store::Relaxed);
+                let bit = 1 << (number % 64);
+                // ORDERING(B6): acquire, pairs with the release of whoever freed the block. The
+                // release half puts the intent before it.
+                if self.memory.fetch_and(at, !bit, Rmw::AcqRel) & bit != 0
+                    && let Some(word) = self.claim_block(place)
+                {
+                    return Some(Claimed { block, place, word });
+                }
+            }
+        }
+        self.memory.store(self.line.new_block(), 0, Store::Release);
+        None
+    }
+
+    /// Looks at block words themselves, a bounded number of them, from where the last look ended.
+    fn claim_scanned(&mut self, class: SizeClass) -> Option<Claimed> {
+        let slabs = self.layout.geometry().slabs;
+        let mut left = SCAN_BLOCKS_MAX;
+        for _ in 0..slabs {
+            let slab = self.state.scanned % slabs;
+            if self.slab_class(slab) == Some(class) {
+                for number in 0..self.layout.slab_blocks(class) {
+                    let place = self.place_at(slab, class, number);
+                    let block = self.layout.block(slab, class, number);
+                    if self.word(place).state() == BlockState::Free {
+                        let unit = block.unit().into();
+                        self.memory.store(self.line.new_block(), unit, Store::Relaxed);
+                        if let Some(word) = self.claim_block(place) {
+                            return Some(Claimed { block, place, word });
+                        }
+                    }
+                    left = left.saturating_sub(1);
+                }
+            }
+            self.state.scanned = (slab + 1) % slabs;
+            if left == 0 {
+                break;
+            }
+        }
+        self.memory.store(self.line.new_block(), 0, Store::Release);
+        None
+    }
+
+    fn claim_block(&self, place: Place) -> Option<BlockWord> {
+        let word = self.word(place);
+        let pending = word.pending(self.number);
+        (word.state() == BlockState::Free && self.step(place, word, pending)).then_some(pending)
+    }
+
+    /// One legal step of a block's word.
+    #[inline]
+    fn step(&self, place: Place, from: BlockWord, to: BlockWord) -> bool {
+        // ORDERING(B1, B3, B4): acquire-release, pairs with the steps before and after it.
+        self.memory
+            .compare_exchange(place.word, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
+            .is_ok()
+    }
+
+    #[inline]
+    fn word(&self, place: Place) -> BlockWord {
+        BlockWord::from_bits(self.memory.load(place.word, Load::Acquire))
+    }
+
+    #[inline]
+    fn place_at(&self, slab: u32, class: SizeClass, number: u32) -> Place {
+        Place { slab, number, class, word: self.layout.block_word(slab, number) }
+    }
+
+    /// Where a block's word lies; `None` for a unit at which no block starts.
+    #[inline]
+    fn place(&self, block: Block) -> Option<Place> {
+        let (slab, before) = self.layout.slab_of(block)?;
+        let class = self.slab_class(slab)?;
+        let number = before / class.units();
+        (before % class.units() == 0 && number < self.layout.slab_blocks(class))
+            .then(|| self.place_at(slab, class, number))
+    }
+
+    /// Where the word of a block of the index lies, and brings it near. `None`: no block starts
+    /// there, so what pointed to it is stale or damaged.
+    #[inline]
+    pub fn locate(&self, block: Block) -> Option<Located> {
+        let place = self.place(block)?;
+        self.memory.prefetch(place.word, 1);
+        Some(Located { block, place })
+    }
+
+    /// After publication: the block is the index's from here on, and any deleter's to drain.
+    #[inline]
+    pub fn published(&mut self, claimed: Claimed) {
+        // A deleter may have drained the block meanwhile and wins.
+        let _ = self.step(claimed.place, claimed.word, claimed.word.live());
+        let at = match self.state.spare {
+            Some(spare) if spare.block == claimed.block => {
+                self.state.spare = None;
+                self.line.spare_block()
+            }
+            _ => self.line.new_block(),
+        };
+        // ORDERING(B7): release, after the step that made the intent needless.
+        self.memory.store(at, 0, Store::Release);
+    }
+
+    /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
+    /// so what pointed to it is stale or damaged.
+    #[inline]
+    pub fn intend(&mut self, located: Located) -> Option<Intended> {
+        let Located { block, place } = located;
+        let seen = self.word(place);
+        if !matches!(seen.state(), BlockState::Live | BlockState::Pending) {
+            return None;
+        }
+        self.memory.store(self.line.old_block(), old_word(block, seen), Store::Relaxed);
+        Some(Intended { block, place, seen })
+    }
+
+    /// Withdraws the intent to unlink.
+    #[inline]
+    pub fn withdraw(&mut self) {
+        self.memory.store(self.line.old_block(), 0, Store::Release);
+    }
+
+    /// After unlinking: drains, lets the index forget, wipes the words that were used, frees.
+    #[inline]
+    pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
+        let Intended { block, place, mut seen } = intended;
+        // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
+        for _ in 0..4 {
+            if self.step(place, seen, seen.drained_by(self.number)) {
+                forget();
+                self.recycle(block, place, seen.drained_by(self.number), words);
+                break;
+            }
+            let word = self.word(place);
+            let same = word.generation() == seen.generation();
+            if !same || !matches!(word.state(), BlockState::Live | BlockState::Pending) {
+                break;
+            }
+            seen = word;
+        }
+        self.withdraw();
+    }
+
+    /// Gives a claimed block back that was not published.
+    pub fn abandon(&mut self, claimed: Claimed, words: u64, forget: impl FnOnce()) {
+        let Claimed { block, place, word } = claimed;
+        let drained = word.drained_by(self.number);
+        if !self.step(place, word, drained) {
+            return;
+        }
+        forget();
+        let was_spare = self.state.spare.is_some_and(|spare| spare.block == block);
+        if was_spare {
+            self.state.spare = None;
+        }
+        self.recycle(block, place, drained, words);
+        if !was_spare {
+            self.memory.store(self.line.new_block(), 0, Store::Release);
+        }
+    }
+
+    /// Wipes a block that this line drains, and keeps it as the spare or frees it.
+    #[inline]
+    fn recycle(&mut self, block: Block, place: Place, word: BlockWord, words: u64) {
+        self.wipe(block, words.min(place.words()));
+        if self.state.spare.is_some() {
+            return self.free(place, word);
+        }
+        self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        let pending = word.pending(self.number);
+        if self.step(place, word, pending) {
+            self.state.spare = Some(Claimed { block, place, word: pending });
+        }
+    }
+
+    #[inline]
+    fn wipe(&self, block: Block, words: u64) {
+        // ORDERING(B5): release, pairs with the acquire fence of a reader that sees wiped bytes.
+        self.memory.fence(Fence::Release);
+        self.memory.write_zeros(block.offset(), words);
+    }
+
+    fn free(&self, place: Place, word: BlockWord) {
+        if self.step(place, word, word.free()) {
+            self.set_hint(place);
+        }
+    }
+
+    /// Wipes a whole block that this line drains, and frees it.
+    pub(crate) fn wipe_and_free(&self, block: Block, word: BlockWord) {
+        if let Some(place) = self.place(block) {
+            self.wipe(block, place.words());
+            self.free(place, word);
+        }
+    }
+
+    /// The word of a block; `None` for a unit at which no block starts.
+    pub(crate) fn word_of(&self, block: Block) -> Option<BlockWord> {
+        self.place(block).map(|place| self.word(place))
+    }
+
+    /// One legal step of a block's word.
+    pub(crate) fn step_of(&self, block: Block, from: BlockWord, to: BlockWord) -> bool {
+        self.place(block).is_some_and(|place| self.step(place, from, to))
+    }
+
+    /// Hints at a free block again, whose hint a death may have taken.
+    pub(crate) fn hint_at(&self, block: Block) {
+        if let Some(place) = self.place(block) {
+            self.set_hint(place);
+        }
+    }
+
+    /// Gives the spare back to the free blocks.
+    pub(crate) fn release_spare(&mut self) {
+        if let Some(Claimed { block, place, word }) = self.state.spare.take() {
+            let drained = word.drained_by(self.number);
+            if self.step(place, word, drained) {
+                self.wipe(block, place.words());
+                self.free(place, drained);
+            }
+            self.memory.store(self.line.spare_block(), 0, Store::Release);
+        }
+    }
+
+    /// Forgets the private side of a line that is put in order; its words name what there is.
+    pub(crate) fn forget_private(&mut self) {
+        self.state.spare = None;
+        self.state.unsettled = false;
+    }
+
+    pub(crate) const fn memory(&self) -> &'a M {
+        self.memory
+    }
+
+    pub(crate) const fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    fn set_hint(&self, place: Place) {
+        let at = self.layout.hint(place.slab, u64::from(place.number / 64));
+        // ORDERING(B6): release, after the step to FREE.
+        self.memory.fetch_or(at, 1 << (place.number % 64), Rmw::Release);
+    }
+
+    /// Counts entries that this operation added and removed.
+    #[inline]
+    pub fn count(&mut self, added: u64, removed: u64) {
+        if added != 0 {
+            self.state.added = self.state.added.wrapping_add(added);
+            self.memory.store(self.line.added(), self.state.added, Store::Release);
+        }
+        if removed != 0 {
+            self.state.removed = self.state.removed.wrapping_add(removed);
+            self.memory.store(self.line.removed(), self.state.removed, Store::Release);
+        }
+    }
+}
+
+/// How a line names a block to be unlinked: the generation guards against a later life.
+fn old_word(block: Block, seen: BlockWord) -> u64 {
+    seen.generation() << 32 | u64::from(block.unit())
+}

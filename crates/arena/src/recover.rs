@@ -1,0 +1,202 @@
+//! Recovery: finishing or undoing what a participant left, by anyone, while others work.
+//!
+//! # Idea
+//!
+//! A dead process is known by its record. Its lines name every block that it was working with; each
+//! named block is settled by asking the index whether readers reach it. Ownership passes by one
+//! compare-exchange from the dead line to the reaper's, named in the reaper's own line first, so a
+//! reaper that dies is settled like anybody else.
+
+use crate::arena::{Arena, Index};
+use crate::block::{Block, BlockState, BlockWord};
+use crate::lease::Lease;
+use crate::liveness::RecordIndex;
+use crate::memory::{Load, Memory, Rmw, Store};
+use crate::participant::{Identity, Line, RecordState, RecordWord};
+
+/// What a recovery did.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Dead processes whose records are free again.
+    pub processes: u32,
+    /// Blocks that went back to free.
+    pub blocks: u32,
+}
+
+impl<M: Memory> Arena<M> {
+    /// Settles what every dead process left and frees its record. Idempotent; may be killed at any
+    /// point and run again by another.
+    pub fn recover(&self, lease: &mut Lease<'_, M>, index: &dyn Index) -> Recovered {
+        let mut recovered = Recovered::default();
+        for record in (0..self.geometry().records).map(RecordIndex) {
+            if let Some(word) = self.dead_record(record)
+                && self.reap(lease, record, word, index, &mut recovered)
+            {
+                recovered.processes += 1;
+            }
+        }
+        recovered
+    }
+
+    /// Takes one dead record over and settles its lines.
+    ///
+    /// CRASH(reap): the record then says who reaps; that one's death makes it due again.
+    fn reap(
+        &self,
+        lease: &mut Lease<'_, M>,
+        record: RecordIndex,
+        word: RecordWord,
+        index: &dyn Index,
+        recovered: &mut Recovered,
+    ) -> bool {
+        let Some(me) = self.identity() else {
+            return false;
+        };
+        let at = self.layout().record(record.0);
+        #[expect(clippy::cast_possible_truncation, reason = "the mark is the low half")]
+        let mark = me.incarnation as u16;
+        let state = RecordState::Reaping;
+        let reaping = RecordWord::new(word.incarnation(), state, me.record.0, mark);
+        let memory = self.memory();
+        let mine =
+            memory.compare_exchange(at, word.bits(), reaping.bits(), Rmw::AcqRel, Load::Relaxed);
+        if mine.is_err() {
+            return false;
+        }
+        let dead = Identity { record, incarnation: word.incarnation() }.owner_word();
+        for number in 0..self.geometry().lines {
+            let line = Line(self.layout().line(number));
+            if memory.load(line.owner(), Load::Acquire) != dead {
+                continue;
+            }
+            if !lease.settle(number, index, recovered) {
+                // The index is damaged or will not stand still: leave the record for another try.
+                return false;
+            }
+            let _ = memory.compare_exchange(line.owner(), dead, 0, Rmw::AcqRel, Load::Relaxed);
+        }
+        let free = RecordWord::new(word.incarnation(), RecordState::Free, 0, 0);
+        let freed =
+            memory.compare_exchange(at, reaping.bits(), free.bits(), Rmw::AcqRel, Load::Relaxed);
+        freed.is_ok()
+    }
+}
+
+impl<M: Memory> Lease<'_, M> {
+    /// Puts this line in order after a lessee that unwound in the middle of an operation. Where the
+    /// index gives no answer, the line goes on naming what is unsettled.
+    pub fn settle_own(&mut self, index: &dyn Index) {
+        let number = self.number();
+        let mut recovered = Recovered::default();
+        if self.settle(number, index, &mut recovered) {
+            self.forget_private();
+        }
+    }
+
+    /// Settles every block that a line names; then the line names none. `false`: the index gave no
+    /// answer, and the line still names what is unsettled.
+    pub(crate) fn settle(
+        &mut self,
+        number: u32,
+        index: &dyn Index,
+        recovered: &mut Recovered,
+    ) -> bool {
+        let line = Line(self.layout().line(number));
+        for at in [line.reaped_block(), line.old_block(), line.spare_block(), line.new_block()] {
+            let named = self.memory().load(at, Load::Acquire);
+            #[expect(clippy::cast_possible_truncation, reason = "the low half is the unit")]
+            let block = Block::new(named as u32);
+            if block.unit() != 0 {
+                let old = (at == line.old_block()).then_some(named >> 32);
+                match self.settle_block(block, number, old, index) {
+                    Settled::Freed => recovered.blocks += 1,
+                    Settled::Kept => {}
+                    Settled::Unknown => return false,
+                }
+            }
+            // ORDERING(B7): release, after the block is settled.
+            self.memory().store(at, 0, Store::Release);
+        }
+        true
+    }
+
+    fn settle_block(
+        &mut self,
+        block: Block,
+        number: u32,
+        old_generation: Option<u64>,
+        index: &dyn Index,
+    ) -> Settled {
+        // Each failed turn means that another participant took the block a step further; a block
+        // has at most four steps before it is somebody else's.
+        for _ in 0..8 {
+            let Some(word) = self.word_of(block) else {
+                return Settled::Kept;
+            };
+            let named = word.owner() == number;
+            let unlinked = old_generation == Some(word.generation() & u64::from(u32::MAX));
+            let due = match word.state() {
+                BlockState::Free => {
+                    self.hint_at(block);
+                    return Settled::Kept;
+                }
+                BlockState::Pending => named || unlinked,
+                BlockState::Live => unlinked,
+                BlockState::Drain => named,
+                BlockState::Damaged => false,
+            };
+            if !due {
+                return Settled::Kept;
+            }
+            if word.state() != BlockState::Drain {
+                match index.references(block) {
+                    None => return Settled::Unknown,
+                    Some(false) => {}
+                    Some(true) if word.state() == BlockState::Live || !named => {
+                        return Settled::Kept;
+                    }
+                    Some(true) => {
+                        if self.step_of(block, word, word.live()) {
+                            return Settled::Kept;
+                        }
+                        continue;
+                    }
+                }
+            }
+            if self.reap_block(block, word, index) {
+                return Settled::Freed;
+            }
+        }
+        Settled::Kept
+    }
+
+    /// Takes an unreferenced block over and frees it.
+    fn reap_block(&mut self, block: Block, word: BlockWord, index: &dyn Index) -> bool {
+        let reaped = Line(self.layout().line(self.number())).reaped_block();
+        let me = self.number();
+        self.memory().store(reaped, block.unit().into(), Store::Relaxed);
+        let drained = if word.state() == BlockState::Drain {
+            word.inherited_by(me)
+        } else {
+            word.drained_by(me)
+        };
+        // A block that this very line drains is its own already.
+        let mine = drained == word || self.step_of(block, word, drained);
+        if mine {
+            index.forget(block);
+            self.wipe_and_free(block, drained);
+        }
+        self.memory().store(reaped, 0, Store::Release);
+        mine
+    }
+}
+
+/// What became of a named block.
+enum Settled {
+    /// It was nobody's entry and is free.
+    Freed,
+    /// It is somebody's, or free already.
+    Kept,
+    /// The index gave no answer.
+    Unknown,
+}

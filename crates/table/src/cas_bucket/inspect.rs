@@ -1,0 +1,201 @@
+//! Walking the whole table: entries, counts, invariants.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+
+use shm_arena::{Block, Load, Memory, Offset};
+
+use super::search::{Found, Home, Search};
+use super::word::{Header, Slot};
+use super::{CasBucket, TURNS_MAX};
+use crate::contract::{Audit, Entry, Error, Stats, Table};
+use crate::entry::EntryView;
+
+/// An entry copied out.
+struct Copied {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    metadata: u64,
+}
+
+impl<M: Memory> CasBucket<M> {
+    fn home_of_bucket(&self, bucket: u64) -> Home {
+        Home { at: self.bucket_at(bucket), bucket, tag: 0 }
+    }
+
+    fn slot(&self, at: Offset, slot: u32) -> Slot {
+        Slot::from_bits(self.memory().load(at + (u64::from(slot) + 1), Load::Relaxed))
+    }
+
+    /// The entries of one bucket at one instant.
+    fn copy_bucket(&self, bucket: u64, copied: &mut Vec<Copied>) -> Result<(), Error> {
+        let home = self.home_of_bucket(bucket);
+        // Each failed turn means that somebody changed this bucket.
+        for _ in 0..TURNS_MAX {
+            copied.clear();
+            let header = self.load_header(home.at)?;
+            let mut damaged = None;
+            for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
+                let block = self.slot(home.at, slot).block();
+                let Some((entry, shape)) = EntryView::shaped(&self.arena, block) else {
+                    damaged = Some(block.offset().word());
+                    break;
+                };
+                let (mut key, mut value) = (Vec::new(), Vec::new());
+                entry.read_key(shape, &mut key);
+                entry.read_value(shape, &mut value);
+                copied.push(Copied { key, value, metadata: entry.metadata() });
+            }
+            if self.is_unchanged(home.at, header) {
+                return damaged
+                    .map_or(Ok(()), |word| Err(Error::Corrupt { what: "linked block", word }));
+            }
+        }
+        Err(self.contended(home))
+    }
+
+    /// The `for_each` of the contract.
+    pub(super) fn visit_entries(
+        &self,
+        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut copied = Vec::new();
+        for bucket in 0..self.buckets() {
+            self.copy_bucket(bucket, &mut copied)?;
+            for Copied { key, value, metadata } in &copied {
+                if visit(Entry { key, value, metadata: *metadata }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The `clear` of the contract: unlinks each entry as `remove` does.
+    pub(super) fn remove_all(&self) -> Result<u64, Error> {
+        let mut lease = self.lease()?;
+        let mut removed = 0;
+        for bucket in 0..self.buckets() {
+            let home = self.home_of_bucket(bucket);
+            // A bucket that others refill is left after as many removals as it has slots, twice.
+            for _ in 0..2 * self.slots {
+                let header = self.load_header(home.at)?;
+                if header.live() == 0 {
+                    break;
+                }
+                let Some(found) = self.first_live(home.at, header)? else {
+                    continue;
+                };
+                let Some(located) = lease.locate(found.slot.block()) else {
+                    self.stale_block(home, header, &found)?;
+                    continue;
+                };
+                if self.unlink_found(home, header, (&found, located), &mut lease)? {
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn first_live(&self, at: Offset, header: Header) -> Result<Option<Found<'_, M>>, Error> {
+        let number = header.live().trailing_zeros();
+        let slot = self.slot(at, number);
+        match EntryView::shaped(&self.arena, slot.block()) {
+            Some((entry, shape)) => Ok(Some(Found { live_bit: 1 << number, slot, shape, entry })),
+            None if self.is_unchanged(at, header) => {
+                Err(Error::Corrupt { what: "linked block", word: slot.block().offset().word() })
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The `stats` of the contract.
+    pub(super) fn count_all(&self) -> Stats {
+        let mut histogram = vec![0; self.slots as usize + 1];
+        for bucket in 0..self.buckets() {
+            let bits = self.memory().load(self.bucket_at(bucket), Load::Relaxed);
+            let live = Header::from_bits(bits).live().count_ones().min(self.slots);
+            histogram[live as usize] += 1;
+        }
+        let geometry = self.arena.geometry();
+        Stats {
+            entries: self.len(),
+            buckets: self.buckets(),
+            slots: self.buckets() * u64::from(self.slots),
+            bucket_histogram: histogram,
+            segment_bytes: self.memory().word_count() * 8,
+            block_bytes_used: self.arena.bytes_used(),
+            block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
+        }
+    }
+
+    /// The `dump` of the contract: totals, then the first buckets that hold anything.
+    pub(super) fn write_dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        const BUCKETS_SHOWN: usize = 64;
+        let stats = self.count_all();
+        writeln!(out, "cas_bucket: {} entries in {} buckets", stats.entries, stats.buckets)?;
+        writeln!(out, "{:?}", self.arena)?;
+        writeln!(out, "buckets by entries: {:?}", stats.bucket_histogram)?;
+        let (used, all) = (stats.block_bytes_used, stats.block_bytes);
+        writeln!(out, "block bytes: {used} of {all} in use")?;
+        let held = (0..self.buckets()).filter(|&bucket| {
+            Header::from_bits(self.memory().load(self.bucket_at(bucket), Load::Relaxed)).live() != 0
+        });
+        for bucket in held.take(BUCKETS_SHOWN) {
+            let at = self.bucket_at(bucket);
+            let header = Header::from_bits(self.memory().load(at, Load::Acquire));
+            writeln!(out, "bucket {bucket}: {header:?}")?;
+            for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
+                writeln!(out, "  slot {slot}: {:?}", self.slot(at, slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The `audit` of the contract.
+    pub(super) fn check_all(&self) -> Audit {
+        let mut audit = Audit::default();
+        let mut references: BTreeMap<Block, u64> = BTreeMap::new();
+        for bucket in 0..self.buckets() {
+            self.check_bucket(bucket, &mut audit, &mut references);
+        }
+        let blocks = self.arena.audit_blocks(&references);
+        audit.blocks = blocks.blocks;
+        audit.lost_blocks = blocks.lost;
+        for finding in blocks.findings {
+            audit.find(finding);
+        }
+        audit
+    }
+
+    fn check_bucket(&self, bucket: u64, audit: &mut Audit, references: &mut BTreeMap<Block, u64>) {
+        let at = self.bucket_at(bucket);
+        let header = match self.load_header(at) {
+            Ok(header) => header,
+            Err(error) => return audit.find(format!("bucket {bucket}: {error}")),
+        };
+        for number in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
+            let slot = self.slot(at, number);
+            audit.entries += 1;
+            *references.entry(slot.block()).or_default() += 1;
+            let Some((entry, shape)) = EntryView::shaped(&self.arena, slot.block()) else {
+                audit.find(format!("bucket {bucket} slot {number}: {slot:?} holds no entry"));
+                continue;
+            };
+            let home = self.home(entry.hash());
+            let mut key = Vec::new();
+            entry.read_key(shape, &mut key);
+            if home.bucket != bucket || home.tag != slot.tag() {
+                audit.find(format!("bucket {bucket} slot {number}: the entry belongs elsewhere"));
+            } else if self.arena.hasher().hash(&key) != entry.hash() {
+                audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
+            } else if let Search::Found(first) = self.search(home, header, &key)
+                && first.live_bit != 1 << number
+            {
+                audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Buckets of two cache lines whose header word alone decides what is in them: look-ups write
+//! nothing, updates are lock-free, and a death between any two instructions costs nobody anything.
+//!
+//! # Idea
+//!
+//! The *deciding header*. A slot says where an entry lies; whether the entry is in the table is one
+//! bit in the bucket's header, beside a version that counts every membership change. An update
+//! prepares everything where nobody looks, in a block of its own and in a slot whose bit is clear,
+//! and then changes the header by one compare-exchange that fails if anything in the bucket changed
+//! since the update looked. So two inserters of one key cannot both succeed, whatever slots they
+//! chose, and a replacement clears one bit and sets another at the same instant.
+//!
+//! # Layout
+//!
+//! ```text
+//! word 0         1 … 7              8 … 15
+//! ┌──────────┬─────────────────┬──────────────────┐     header: version 46 │ mode 3 │ live 15
+//! │ header   │ slots 0 … 6     │ slots 7 … 14     │     slot:   tag 32 │ block 32
+//! └──────────┴─────────────────┴──────────────────┘     entry:  see `entry`
+//! ```
+//!
+//! The bucket is the low bits of the hash, the tag its upper half. The second line is read only
+//! where a live bit points there; slots fill from the first. With at most two entries per bucket
+//! on average, a bucket wants a fifteenth slot with probability below 10⁻⁸. Insertions leave one
+//! slot, so that a full bucket still takes replacements.
+//!
+//! # Operations
+//!
+//! *get*: load the header; match all tags; for each live match compare the key, copy the value,
+//! fence, and load the header again: equal means that all of it was there at one instant. A miss is
+//! validated in the same way, since a replacement moves an entry between slots.
+//!
+//! *remove*: find as get does; name the block in this line's intent; clear its live bit by one
+//! compare-exchange of the header. Then drain the block, empty the slot, wipe, free.
+//! *take* is remove that copies the value before it unlinks: the exchange succeeds only if nothing
+//! changed since, so the copy is of what was removed.
+//!
+//! *put*: find as get does; write the entry into a claimed block; claim a clear slot by exchanging
+//! EMPTY for the new word; then one exchange of the header sets the new bit and clears the old one,
+//! if there was one, whose block is retired as by remove. *insert* stops where the key is present,
+//! *replace* where it is absent.
+//!
+//! # Invariants
+//!
+//! - I1: a live bit is set only by an exchange whose expected header was loaded before a full search
+//!   for the key.
+//! - I2: the word of a slot whose bit is clear is EMPTY or names a block that one participant owns;
+//!   only that owner, or whoever inherits the block from it, changes it back.
+//! - I3: the word of a slot whose bit is set does not change.
+//! - I4: a key has at most one live slot.
+//! - I5: a block is free, or named by one live slot, or named by its owner's line.
+//! - I6: a slot is emptied before its block is freed.
+//!
+//! # Orderings
+//!
+//! | id | site | order | pairs with | why no weaker | model that fails |
+//! |---|---|---|---|---|---|
+//! | R1 | first header load | acquire | W2, W3 | the slots and entries it speaks of must be visible | insert ‖ get |
+//! | R2 | fence, then header again | acquire | W1, B2, B5 | bytes of a later life must not pass as this one's | remove, insert ‖ get |
+//! | W1 | slot EMPTY → word | release | R2 | who sees the word must see the header that freed the slot | replace, replace ‖ get |
+//! | W2 | header, publication | release | R1 | the entry must be visible before its bit | insert ‖ get |
+//! | W3 | header, unlinking | release | R2 through B5 | wiped bytes must not pass as the entry's | remove ‖ get |
+//! | W4 | slot word → EMPTY | release | W1 | who claims the slot must see it unlinked | remove, insert ‖ insert |
+//!
+//! B2, B5 and the order of block states are in the arena's `lease` module.
+//!
+//! # Crash
+//!
+//! | dies after | left behind | what others see | repaired by |
+//! |---|---|---|---|
+//! | the block is claimed or written | a pending block, named | nothing | recovery frees it |
+//! | W1 | a pending block in a clear slot | one slot less in this bucket | recovery empties the slot, frees the block |
+//! | W2, insert | a pending block that is live in the header | the entry | recovery, or the next deleter |
+//! | W2, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
+//! | W3 | the block, unlinked and named | the key absent | recovery drains and frees it |
+//! | W4 | a draining block, named | the key absent | recovery frees it |
+//!
+//! # Limits
+//!
+//! `get`: lock-free; stores nothing. Updates: lock-free; a full bucket is an error. A stopped
+//! process may withhold one slot of one bucket per thread in an update, until it goes on or dies. A
+//! loop that finds the bucket changed 65,536 times in a row gives *contended*. The version wraps
+//! after 2^46 changes of one bucket, eight days at 10 ns each: a look-up or update that sleeps
+//! through an exact multiple of that may take a later state for the one it saw. The size is fixed.
+//!
+//! # Source
+//!
+//! `papers/dlht.md`. From it: membership in a header beside its version. Different: 64-bit slots
+//! that name blocks, no waiting states, one exchange for a replacement, owners for everything
+//! unpublished.
+
+mod inspect;
+mod search;
+mod update;
+mod word;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use shm_arena::{
+    Arena, ArenaOptions, Environment, Expected, Lease, Memory, Offset, SegmentError, SegmentHeader,
+    Store, structure_fingerprint,
+};
+
+use crate::contract::{
+    Audit, Design, Entry, Error, Insert, Put, Recovery, Remove, Replace, Stats, Table,
+};
+use crate::kind::{Capabilities, Kind, Progress};
+use crate::options::{TableOptions, TableShape};
+use word::{Header, SLOTS_MAX, Slot};
+
+/// A table whose bucket headers decide membership. See the module for how it works.
+pub struct CasBucket<M> {
+    arena: Arena<M>,
+    bucket_mask: u64,
+    bucket_words: u64,
+    slots: u32,
+    dead_bits: u64,
+}
+
+/// Entries per bucket on average that the default shape allows.
+const ENTRIES_PER_BUCKET: u64 = 2;
+
+/// Attempts before an operation gives up on a bucket that changes under each of them.
+const TURNS_MAX: u32 = 1 << 16;
+
+const FINGERPRINT: u64 = structure_fingerprint(
+    "cas_bucket 1: header version:46|mode:3|live:15; slot tag:32|block:32; empty epoch:32|0; \
+     entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
+);
+
+const CAPABILITIES: Capabilities = Capabilities {
+    reads: Progress::LockFree,
+    writes: Progress::LockFree,
+    invisible_reads: true,
+    bounded_buckets: true,
+};
+
+const _: () = assert!(Header::EMPTY.live() == 0 && Header::EMPTY.is_normal());
+const _: () = assert!(Slot::EMPTY.block().unit() == 0 && Slot::EMPTY.bits() != 0);
+
+impl<M: Memory> CasBucket<M> {
+    fn shape(options: &TableOptions) -> Result<TableShape, SegmentError> {
+        let shape = options.shape(ENTRIES_PER_BUCKET)?;
+        for (quantity, value, fits) in [
+            ("buckets", shape.buckets, shape.buckets.is_power_of_two() && shape.buckets <= 1 << 32),
+            ("slots", shape.slots.into(), (2..=SLOTS_MAX).contains(&shape.slots)),
+        ] {
+            if !fits {
+                let problem = "not a power of two up to 2^32, or not 2 to 15".to_owned();
+                return Err(SegmentError::Size { quantity, value, problem });
+            }
+        }
+        Ok(shape)
+    }
+
+    fn header(
+        options: &TableOptions,
+        now_ms: u64,
+        boot: [u64; 2],
+    ) -> Result<SegmentHeader, SegmentError> {
+        let shape = Self::shape(options)?;
+        let index_words = shape.buckets * (u64::from(shape.slots) + 1);
+        Ok(SegmentHeader {
+            table_kind: Kind::CasBucket.id(),
+            table_fingerprint: FINGERPRINT,
+            table_numbers: [shape.buckets, shape.slots.into(), 0, 0],
+            geometry: options.geometry(shape, index_words),
+            hash: options.hash,
+            created_ms: now_ms,
+            boot,
+        })
+    }
+
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
+        let [buckets, slots, ..] = arena.header().table_numbers;
+        let bucket_words = slots.wrapping_add(1);
+        if !buckets.is_power_of_two()
+            || !(2..=u64::from(SLOTS_MAX)).contains(&slots)
+            || buckets.checked_mul(bucket_words) != Some(arena.geometry().index_words)
+        {
+            let found = format!("{buckets} buckets of {slots} slots");
+            let expected = format!("{} index words", arena.geometry().index_words);
+            return Err(SegmentError::header("buckets and slots", found, expected));
+        }
+        let slots = u32::try_from(slots).unwrap_or(SLOTS_MAX);
+        Ok(Self {
+            arena,
+            bucket_mask: buckets - 1,
+            bucket_words,
+            slots,
+            dead_bits: Header::dead_bits(slots),
+        })
+    }
+
+    /// The arena underneath.
+    pub const fn arena(&self) -> &Arena<M> {
+        &self.arena
+    }
+
+    /// Gives this process's places in the segment back.
+    pub fn detach(self) {
+        self.arena.detach();
+    }
+
+    #[inline(always)]
+    fn memory(&self) -> &M {
+        self.arena.memory()
+    }
+
+    const fn buckets(&self) -> u64 {
+        self.bucket_mask + 1
+    }
+
+    /// First word of a bucket; the index of a bucket is masked, so every offset lies in the index.
+    #[inline(always)]
+    fn bucket_at(&self, bucket: u64) -> Offset {
+        self.arena.layout().index() + (bucket & self.bucket_mask) * self.bucket_words
+    }
+
+    #[inline]
+    fn lease(&self) -> Result<Lease<'_, M>, Error> {
+        let mut lease = self.arena.lease()?;
+        if lease.is_unsettled() {
+            lease.settle_own(self);
+        }
+        Ok(lease)
+    }
+}
+
+impl<M: Memory> Design<M> for CasBucket<M> {
+    const KIND: Kind = Kind::CasBucket;
+
+    fn word_count(options: &TableOptions) -> Result<u64, SegmentError> {
+        let header = Self::header(options, 0, [0; 2])?;
+        Ok(shm_arena::Layout::new(header.geometry)?.word_count())
+    }
+
+    fn create(
+        memory: M,
+        options: &TableOptions,
+        environment: &Environment,
+    ) -> Result<Self, SegmentError> {
+        let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
+        let arena = ArenaOptions { header, secret: options.hash_secret };
+        let table = Self::over(Arena::create(memory, &arena, environment)?)?;
+        for bucket in 0..table.buckets() {
+            let at = table.bucket_at(bucket);
+            table.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
+            for word in 1..table.bucket_words {
+                table.memory().store(at + word, Slot::EMPTY.bits(), Store::Relaxed);
+            }
+        }
+        Ok(table)
+    }
+
+    fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
+        let expected = Expected {
+            table_kind: Self::KIND.id(),
+            table_fingerprint: FINGERPRINT,
+            boot: environment.boot,
+        };
+        Self::over(Arena::attach(memory, &expected, environment)?)
+    }
+}
+
+impl<M: Memory> Table for CasBucket<M> {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    #[inline]
+    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        self.look_up(key, value)
+    }
+
+    fn insert_unless(
+        &self,
+        entry: Entry<'_>,
+        existing: &mut Vec<u8>,
+        is_dead: &dyn Fn(u64) -> bool,
+    ) -> Result<Insert, Error> {
+        self.insert_entry(entry, existing, is_dead)
+    }
+
+    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
+        self.put_entry(entry)
+    }
+
+    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
+        self.replace_entry(entry)
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
+        let removed = self.unlink(key, None)?;
+        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
+    }
+
+    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        self.unlink(key, Some(value))
+    }
+
+    fn len(&self) -> u64 {
+        self.arena.balance()
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        self.visit_entries(visit)
+    }
+
+    fn clear(&self) -> Result<u64, Error> {
+        self.remove_all()
+    }
+
+    fn stats(&self) -> Stats {
+        self.count_all()
+    }
+
+    fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.write_dump(out)
+    }
+
+    fn audit(&self) -> Audit {
+        self.check_all()
+    }
+
+    fn recover(&self) -> Result<Recovery, Error> {
+        let mut lease = self.lease()?;
+        Ok(self.arena.recover(&mut lease, self).into())
+    }
+}
+
+impl<M: Memory> fmt::Debug for CasBucket<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CasBucket")
+            .field("buckets", &self.buckets())
+            .field("slots", &self.slots)
+            .field("arena", &self.arena)
+            .finish()
+    }
+}

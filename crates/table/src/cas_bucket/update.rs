@@ -1,0 +1,388 @@
+//! Changing what is in a bucket: one exchange of its header.
+
+use shm_arena::{Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
+
+use super::search::{Found, Home, Search};
+use super::word::{Header, Slot};
+use super::{CasBucket, TURNS_MAX};
+use crate::contract::{Entry, Error, Insert, Put, Replace};
+use crate::entry::{Prepared, check_key};
+
+/// What an update does with a key that is present or absent.
+enum Rule<'a> {
+    /// Keep what is present, copied out, unless it counts as dead.
+    Insert { existing: &'a mut Vec<u8>, is_dead: &'a dyn Fn(u64) -> bool },
+    /// Replace what is present, add what is absent.
+    Put,
+    /// Replace what is present, leave what is absent.
+    Replace,
+}
+
+/// What an update found when it took effect.
+#[derive(Clone, Copy)]
+pub(super) enum Effect {
+    Added,
+    Replaced,
+    Kept { metadata: u64 },
+    Missing,
+}
+
+/// An entry on its way in: its block, and the slot that was claimed for it.
+#[derive(Clone, Copy)]
+struct Draft {
+    block: Claimed,
+    slot: Slot,
+    place: Option<Place>,
+}
+
+/// A slot claimed while its live bit was clear.
+#[derive(Clone, Copy)]
+struct Place {
+    at: Offset,
+    live_bit: u32,
+}
+
+/// What one attempt came to.
+pub(super) enum Turn {
+    Done(Effect),
+    /// Somebody changed the bucket meanwhile.
+    Again,
+    /// No slot could be claimed; some are withheld by others.
+    NoSlot {
+        withheld: bool,
+    },
+}
+
+impl<M: Memory> CasBucket<M> {
+    /// The `insert` of the contract.
+    pub(super) fn insert_entry(
+        &self,
+        entry: Entry<'_>,
+        existing: &mut Vec<u8>,
+        is_dead: &dyn Fn(u64) -> bool,
+    ) -> Result<Insert, Error> {
+        Ok(match self.update(entry, &mut Rule::Insert { existing, is_dead })? {
+            Effect::Kept { metadata } => Insert::Exists { metadata },
+            Effect::Added | Effect::Replaced | Effect::Missing => {
+                existing.clear();
+                Insert::Inserted
+            }
+        })
+    }
+
+    /// The `put` of the contract.
+    pub(super) fn put_entry(&self, entry: Entry<'_>) -> Result<Put, Error> {
+        Ok(match self.update(entry, &mut Rule::Put)? {
+            Effect::Replaced => Put::Replaced,
+            _ => Put::Inserted,
+        })
+    }
+
+    /// The `replace` of the contract.
+    pub(super) fn replace_entry(&self, entry: Entry<'_>) -> Result<Replace, Error> {
+        Ok(match self.update(entry, &mut Rule::Replace)? {
+            Effect::Replaced => Replace::Replaced,
+            _ => Replace::Absent,
+        })
+    }
+
+    fn update(&self, entry: Entry<'_>, rule: &mut Rule<'_>) -> Result<Effect, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        let home = self.home(prepared.hash);
+        self.memory().prefetch(home.at, 8);
+        let mut lease = self.lease()?;
+        let mut draft = None;
+        let outcome = self.attempt(home, &prepared, rule, &mut lease, &mut draft);
+        // What was prepared and not published goes back.
+        if let Some(Draft { block, slot, place }) = draft {
+            lease.abandon(block, prepared.shape.words(), || {
+                if let Some(Place { at, .. }) = place {
+                    self.empty_slot(at, slot);
+                }
+            });
+        }
+        outcome
+    }
+
+    /// Repeats turns. On return `draft` holds what was prepared and not published.
+    fn attempt<'a>(
+        &'a self,
+        home: Home,
+        prepared: &Prepared<'_>,
+        rule: &mut Rule<'_>,
+        lease: &mut Lease<'a, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Effect, Error> {
+        let mut recovered = false;
+        // Each turn that says *again* means that somebody changed this bucket.
+        for _ in 0..TURNS_MAX {
+            match self.turn(home, prepared, rule, lease, draft) {
+                Ok(Turn::Done(effect)) => return Ok(effect),
+                Ok(Turn::Again) => {}
+                Ok(Turn::NoSlot { withheld }) => {
+                    // The dead may withhold slots: ask once, then believe it.
+                    if recovered || !withheld || self.arena.recover(lease, self).blocks == 0 {
+                        return Err(Error::BucketFull { bucket: home.bucket });
+                    }
+                    recovered = true;
+                }
+                Err(error @ Error::NoBlock { .. }) => {
+                    if recovered || self.arena.recover(lease, self).blocks == 0 {
+                        return Err(error);
+                    }
+                    recovered = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.contended(home))
+    }
+
+    #[inline]
+    fn turn<'a>(
+        &'a self,
+        home: Home,
+        prepared: &Prepared<'_>,
+        rule: &mut Rule<'_>,
+        lease: &mut Lease<'a, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Turn, Error> {
+        let header = self.load_header(home.at)?;
+        let found = match self.search(home, header, prepared.entry.key) {
+            Search::Found(found) => Some(found),
+            Search::Absent => None,
+            Search::Damaged { what, word } => {
+                return self.damaged_or_again(home, header, what, word);
+            }
+        };
+        if let Some(effect) = Self::settle_without_change(rule, found.as_ref()) {
+            let unchanged = self.is_unchanged(home.at, header);
+            return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
+        }
+        let old = match found {
+            Some(found) => match lease.locate(found.slot.block()) {
+                Some(located) => Some((found, located)),
+                None => return self.stale_block(home, header, &found),
+            },
+            None => None,
+        };
+        let place = match self.place_draft(home, header, prepared, lease, draft)? {
+            Ok(place) => place,
+            Err(withheld) => return self.full_or_again(home, header, withheld),
+        };
+        // Insertions leave one slot, so that a replacement finds one in a full bucket.
+        if old.is_none() && header.live().count_ones() + 1 >= self.slots {
+            return self.full_or_again(home, header, false);
+        }
+        self.publish(home, header, (draft, place), old, lease)
+    }
+
+    /// Sees to it that the entry is written and has a slot. The inner `Err`: no slot is empty;
+    /// whether others withhold some.
+    #[inline]
+    fn place_draft(
+        &self,
+        home: Home,
+        header: Header,
+        prepared: &Prepared<'_>,
+        lease: &mut Lease<'_, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Result<Place, bool>, Error> {
+        let written = match *draft {
+            Some(written) => written,
+            None => {
+                let block = prepared.write(lease, self.memory())?;
+                Draft { block, slot: Slot::new(home.tag, block.block()), place: None }
+            }
+        };
+        let place = match written.place {
+            Some(place) => Ok(place),
+            None => self.claim_slot(home, header, written.slot),
+        };
+        *draft = Some(Draft { place: place.ok(), ..written });
+        Ok(place)
+    }
+
+    /// The step by which the entry is in and the old one, if there is one, is out.
+    #[inline]
+    fn publish<'a>(
+        &'a self,
+        home: Home,
+        header: Header,
+        (draft, place): (&mut Option<Draft>, Place),
+        old: Option<(Found<'a, M>, Located)>,
+        lease: &mut Lease<'a, M>,
+    ) -> Result<Turn, Error> {
+        let mut live = header.live() | place.live_bit;
+        let mut intended: Option<(Found<'a, M>, Intended)> = None;
+        if let Some((found, located)) = old {
+            let Some(named) = lease.intend(located) else {
+                return self.stale_block(home, header, &found);
+            };
+            live &= !found.live_bit;
+            intended = Some((found, named));
+        }
+        if !self.exchange_header(home, header, header.with_live(live)) {
+            if intended.is_some() {
+                lease.withdraw();
+            }
+            return Ok(Turn::Again);
+        }
+        if let Some(Draft { block, .. }) = draft.take() {
+            lease.published(block);
+        }
+        let Some((found, intended)) = intended else {
+            lease.count(1, 0);
+            return Ok(Turn::Done(Effect::Added));
+        };
+        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
+        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        Ok(Turn::Done(Effect::Replaced))
+    }
+
+    /// A slot that is live names a block that is not in use: stale, or damaged.
+    #[cold]
+    pub(super) fn stale_block(
+        &self,
+        home: Home,
+        header: Header,
+        found: &Found<'_, M>,
+    ) -> Result<Turn, Error> {
+        let word = found.slot.block().offset().word();
+        self.damaged_or_again(home, header, "linked block", word)
+    }
+
+    /// What the rule says where nothing has to change, true if the header is unchanged.
+    #[inline]
+    fn settle_without_change(rule: &mut Rule<'_>, found: Option<&Found<'_, M>>) -> Option<Effect> {
+        match (rule, found) {
+            (Rule::Insert { existing, is_dead }, Some(found)) => {
+                let metadata = found.entry.metadata();
+                if is_dead(metadata) {
+                    return None;
+                }
+                found.entry.read_value(found.shape, existing);
+                Some(Effect::Kept { metadata })
+            }
+            (Rule::Replace, None) => Some(Effect::Missing),
+            _ => None,
+        }
+    }
+
+    /// The exchange by which anything changes: it fails if anything in the bucket did.
+    #[inline]
+    fn exchange_header(&self, home: Home, from: Header, to: Header) -> bool {
+        // ORDERING(W2, W3): release, pairs with R1 and, through the arena's B5, with R2.
+        self.memory()
+            .compare_exchange(home.at, from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
+            .is_ok()
+    }
+
+    /// Claims the first empty slot that is not live. `Err`: none; whether others withhold some.
+    #[inline]
+    fn claim_slot(&self, home: Home, header: Header, slot: Slot) -> Result<Place, bool> {
+        let mut clear = !header.live() & ((1 << self.slots) - 1);
+        let mut withheld = false;
+        while clear != 0 {
+            let live_bit = 1 << clear.trailing_zeros();
+            let at = home.at + u64::from(clear.trailing_zeros() + 1);
+            // ORDERING(W1): release, pairs with R2.
+            let claimed = self.memory().compare_exchange(
+                at,
+                Slot::EMPTY.bits(),
+                slot.bits(),
+                Rmw::Release,
+                Load::Relaxed,
+            );
+            if claimed.is_ok() {
+                return Ok(Place { at, live_bit });
+            }
+            withheld = true;
+            clear &= clear - 1;
+        }
+        Err(withheld)
+    }
+
+    fn full_or_again(&self, home: Home, header: Header, withheld: bool) -> Result<Turn, Error> {
+        let unchanged = self.is_unchanged(home.at, header);
+        Ok(if unchanged { Turn::NoSlot { withheld } } else { Turn::Again })
+    }
+
+    fn damaged_or_again(
+        &self,
+        home: Home,
+        header: Header,
+        what: &'static str,
+        word: u64,
+    ) -> Result<Turn, Error> {
+        if self.is_unchanged(home.at, header) {
+            return Err(Error::Corrupt { what, word });
+        }
+        Ok(Turn::Again)
+    }
+
+    /// The `remove` and `take` of the contract: copies the value out first, then unlinks.
+    pub(super) fn unlink(
+        &self,
+        key: &[u8],
+        mut value: Option<&mut Vec<u8>>,
+    ) -> Result<Option<u64>, Error> {
+        check_key(key)?;
+        let home = self.home(self.arena.hasher().hash(key));
+        self.memory().prefetch(home.at, 8);
+        let mut lease = self.lease()?;
+        // Each failed turn means that somebody changed this bucket.
+        for _ in 0..TURNS_MAX {
+            let header = self.load_header(home.at)?;
+            match self.search(home, header, key) {
+                Search::Found(found) => {
+                    let Some(located) = lease.locate(found.slot.block()) else {
+                        self.stale_block(home, header, &found)?;
+                        continue;
+                    };
+                    if let Some(value) = value.as_deref_mut() {
+                        found.entry.read_value(found.shape, value);
+                    }
+                    let metadata = found.entry.metadata();
+                    if self.unlink_found(home, header, (&found, located), &mut lease)? {
+                        return Ok(Some(metadata));
+                    }
+                }
+                Search::Absent => {
+                    if self.is_unchanged(home.at, header) {
+                        if let Some(value) = value {
+                            value.clear();
+                        }
+                        return Ok(None);
+                    }
+                }
+                Search::Damaged { what, word } => {
+                    self.damaged_or_again(home, header, what, word)?;
+                }
+            }
+        }
+        Err(self.contended(home))
+    }
+
+    /// Unlinks an entry if the bucket is as it was when the entry was found.
+    pub(super) fn unlink_found<'a>(
+        &'a self,
+        home: Home,
+        header: Header,
+        (found, located): (&Found<'a, M>, Located),
+        lease: &mut Lease<'a, M>,
+    ) -> Result<bool, Error> {
+        let Some(intended) = lease.intend(located) else {
+            self.stale_block(home, header, found)?;
+            return Ok(false);
+        };
+        if !self.exchange_header(home, header, header.with_live(header.live() & !found.live_bit)) {
+            lease.withdraw();
+            return Ok(false);
+        }
+        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
+        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        lease.count(0, 1);
+        Ok(true)
+    }
+}

@@ -1,0 +1,670 @@
+//! Gray Watson's table of 1999: chains of entries under one lock, which its owner's death passes on
+//! instead of losing or wedging the table.
+//!
+//! # Idea
+//!
+//! A bucket is a chain of blocks; one lock guards all of them, readers included. What the original
+//! lacked is *takeover*: the lock names its owner, an owner that is dead loses it to whoever asks,
+//! and since each change of a chain is one store, the chains are whole at every instant at which the
+//! owner can die.
+//!
+//! # Layout
+//!
+//! ```text
+//! control word 0   lock: incarnation (32) │ line + 1 (32), 0 = free
+//! index word b     block of the first entry of bucket b, 0 = none
+//! entry word 1     upper half: block of the next entry, 0 = none (see `entry`)
+//! ```
+//!
+//! # Operations
+//!
+//! Each verb takes the lock, walks one chain, and gives the lock back. *insert* writes an entry whose
+//! next is the head and stores it as the head. *remove* stores the entry's next in what pointed to
+//! it. *replace* writes an entry whose next is the old one's and stores it in what pointed to the old
+//! one. *get* and *take* copy the value out under the lock.
+//!
+//! # Invariants
+//!
+//! - I1: only the owner of the lock changes a chain.
+//! - I2: at every instant each chain ends, and no block is in two chains.
+//! - I3: a change becomes visible by one store to a head or a next.
+//! - I4: a block is free, or in one chain, or named by its owner's line.
+//!
+//! # Orderings
+//!
+//! | id | site | order | pairs with | why no weaker | model that fails |
+//! |---|---|---|---|---|---|
+//! | L0 | lock looked at | acquire | L1 | who judges the owner must see the owner's claim of its line, or takes a live owner for a dead one | take ‖ replace ‖ take |
+//! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | insert ‖ insert |
+//! | L2 | lock given back | release | L1 | likewise | insert ‖ insert |
+//! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | death under the lock |
+//!
+//! # Crash
+//!
+//! | dies after | left behind | what others see | repaired by |
+//! |---|---|---|---|
+//! | taking the lock | a lock with a dead owner | a bounded wait, then the lock | takeover |
+//! | writing the entry | a pending block, named | nothing | recovery frees it |
+//! | L3, insert | a pending block in a chain | the entry | recovery, or the next deleter |
+//! | L3, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
+//! | L3, remove | the block, unlinked and named | the key absent | recovery frees it |
+//!
+//! # Limits
+//!
+//! Every verb waits for a live owner at most 100 ms and then answers *busy*; a stopped owner that
+//! comes back finds its lock or nobody's harm, since nobody takes a lock from the living. Readers
+//! write the lock, so a read-only handle cannot read. Chains have no bound but the number of blocks.
+//! The number of buckets is fixed.
+//!
+//! # Source
+//!
+//! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
+//! default of two entries per bucket. Different: offsets for pointers, stored hashes, takeover.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+
+use shm_arena::{
+    Arena, ArenaOptions, Backoff, Block, Claimed, Environment, Expected, Index, Lease, Load,
+    Memory, Offset, Rmw, SegmentError, SegmentHeader, Store, structure_fingerprint,
+};
+
+use crate::contract::{
+    Audit, Design, Entry, Error, Insert, Put, Recovery, Remove, Replace, Stats, Table,
+};
+use crate::entry::{EntryShape, EntryView, Prepared, check_key};
+use crate::kind::{Capabilities, Kind, Progress};
+use crate::options::TableOptions;
+
+/// A chained table under one lock. See the module for how it works.
+pub struct Chained<M> {
+    arena: Arena<M>,
+    bucket_mask: u64,
+}
+
+/// Entries per bucket on average that the default shape allows; Watson's table grows above it.
+const ENTRIES_PER_BUCKET: u64 = 2;
+
+/// Longest wait for a live owner of the lock.
+const LOCK_WAIT_MS_MAX: u64 = 100;
+
+const FINGERPRINT: u64 = structure_fingerprint(
+    "chained 1: lock incarnation:32|line+1:32; head block; \
+     entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets",
+);
+
+const CAPABILITIES: Capabilities = Capabilities {
+    reads: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
+    writes: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
+    invisible_reads: false,
+    bounded_buckets: false,
+};
+
+/// An entry in its chain.
+struct Found<'a, M> {
+    link: Link<'a, M>,
+    block: Block,
+    shape: EntryShape,
+    entry: EntryView<'a, M>,
+}
+
+/// What points to an entry.
+enum Link<'a, M> {
+    Head(Offset),
+    Next(EntryView<'a, M>),
+}
+
+/// The lock, held by the leased line.
+struct Locked<'a, M: Memory> {
+    table: &'a Chained<M>,
+    lease: Lease<'a, M>,
+    word: u64,
+}
+
+impl<M: Memory> Chained<M> {
+    fn header(
+        options: &TableOptions,
+        now_ms: u64,
+        boot: [u64; 2],
+    ) -> Result<SegmentHeader, SegmentError> {
+        let shape = options.shape(ENTRIES_PER_BUCKET)?;
+        if !shape.buckets.is_power_of_two() {
+            let problem = "not a power of two".to_owned();
+            return Err(SegmentError::Size { quantity: "buckets", value: shape.buckets, problem });
+        }
+        Ok(SegmentHeader {
+            table_kind: Kind::Chained.id(),
+            table_fingerprint: FINGERPRINT,
+            table_numbers: [shape.buckets, 0, 0, 0],
+            geometry: options.geometry(shape, shape.buckets),
+            hash: options.hash,
+            created_ms: now_ms,
+            boot,
+        })
+    }
+
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
+        let [buckets, ..] = arena.header().table_numbers;
+        if !buckets.is_power_of_two() || buckets != arena.geometry().index_words {
+            let expected = arena.geometry().index_words;
+            return Err(SegmentError::header("buckets", buckets, expected));
+        }
+        Ok(Self { arena, bucket_mask: buckets - 1 })
+    }
+
+    /// The arena underneath.
+    pub const fn arena(&self) -> &Arena<M> {
+        &self.arena
+    }
+
+    /// Gives this process's places in the segment back.
+    pub fn detach(self) {
+        self.arena.detach();
+    }
+
+    fn memory(&self) -> &M {
+        self.arena.memory()
+    }
+
+    const fn buckets(&self) -> u64 {
+        self.bucket_mask + 1
+    }
+
+    fn head(&self, bucket: u64) -> Offset {
+        self.arena.layout().index() + (bucket & self.bucket_mask)
+    }
+
+    fn lock_word(&self) -> Offset {
+        self.arena.layout().control()
+    }
+
+    /// Takes the lock: from nobody, or from the dead.
+    ///
+    /// CRASH(lock): the word names the owner at the instant at which it owns.
+    fn lock(&self) -> Result<Locked<'_, M>, Error> {
+        let lease = self.arena.lease()?;
+        let incarnation = self.arena.identity().map_or(0, |identity| identity.incarnation);
+        let word = u64::from(incarnation) << 32 | u64::from(lease.number() + 1);
+        let unsettled = lease.is_unsettled();
+        let mut locked = Locked { table: self, lease, word };
+        let backoff = Backoff::new();
+        let mut since_ms = None;
+        // Bounded by the clock, and by turns where the clock stands still.
+        for turn in 0..LOCK_TURNS_MAX {
+            // ORDERING(L0): acquire, pairs with the release half of L1.
+            let owner = self.memory().load(self.lock_word(), Load::Acquire);
+            // The last lessee of this very line may have unwound with the lock.
+            let free = owner == 0 || owner == word || self.is_abandoned(owner, turn);
+            if free && locked.take_from(owner) {
+                if unsettled {
+                    let view = Chains(self);
+                    locked.lease.settle_own(&view);
+                }
+                return Ok(locked);
+            }
+            if turn % CLOCK_TURNS == CLOCK_TURNS - 1 {
+                let now_ms = self.arena.environment().clock.now_ms();
+                if now_ms.saturating_sub(*since_ms.get_or_insert(now_ms)) > LOCK_WAIT_MS_MAX {
+                    break;
+                }
+            }
+            self.memory().spin(&backoff);
+        }
+        let owner = self.memory().load(self.lock_word(), Load::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is the line")]
+        let owner = (owner as u32).wrapping_sub(1);
+        Err(Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX })
+    }
+
+    /// Whether the owner that a lock word names is dead; asked of the kernel now and then.
+    fn is_abandoned(&self, owner: u64, turn: u32) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
+        let (incarnation, line) = ((owner >> 32) as u32, (owner as u32).wrapping_sub(1));
+        turn % DEATH_TURNS == DEATH_TURNS - 1 && self.arena.is_gone(line, incarnation)
+    }
+
+    /// Walks one chain for a key.
+    fn find<'a>(
+        &'a self,
+        bucket: u64,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<Found<'a, M>>, Error> {
+        let mut link = Link::Head(self.head(bucket));
+        let mut next = self.memory().load(self.head(bucket), Load::Relaxed);
+        for _ in 0..=self.blocks_max() {
+            if next == 0 {
+                return Ok(None);
+            }
+            let found = self.entry_at(link, next)?;
+            if found.entry.hash() == hash && found.entry.has_key(found.shape, key) {
+                return Ok(Some(found));
+            }
+            link = Link::Next(found.entry);
+            next = found.entry.next();
+        }
+        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
+    }
+
+    fn entry_at<'a>(&'a self, link: Link<'a, M>, next: u64) -> Result<Found<'a, M>, Error> {
+        let unit = u32::try_from(next).ok();
+        let view = unit.and_then(|unit| {
+            let block = Block::new(unit);
+            let entry = EntryView::new(&self.arena, block)?;
+            Some(Found { link, block, shape: entry.shape()?, entry })
+        });
+        view.ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })
+    }
+
+    /// More links than this are a cycle.
+    fn blocks_max(&self) -> u64 {
+        let geometry = self.arena.geometry();
+        u64::from(geometry.slabs) * u64::from(geometry.slab_units / geometry.block_units_min)
+    }
+
+    /// Visits one chain. Only under the lock, or on a quiescent table.
+    fn walk(
+        &self,
+        bucket: u64,
+        mut visit: impl FnMut(Found<'_, M>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut link = Link::Head(self.head(bucket));
+        let mut next = self.memory().load(self.head(bucket), Load::Acquire);
+        for _ in 0..=self.blocks_max() {
+            if next == 0 {
+                return Ok(());
+            }
+            let found = self.entry_at(link, next)?;
+            link = Link::Next(found.entry);
+            next = found.entry.next();
+            visit(found)?;
+        }
+        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
+    }
+}
+
+/// Turns of a wait for the lock, where the clock does not end it before.
+const LOCK_TURNS_MAX: u32 = 1 << 20;
+/// Turns between two looks at the clock.
+const CLOCK_TURNS: u32 = 16;
+/// Turns between two questions whether the owner is dead.
+const DEATH_TURNS: u32 = 8;
+
+impl<'a, M: Memory> Locked<'a, M> {
+    fn take_from(&self, owner: u64) -> bool {
+        // ORDERING(L1): acquire, pairs with L2 of the last owner; a dead owner's stores are
+        // acquired by the verdict. Release, pairs with L0.
+        self.table
+            .memory()
+            .compare_exchange(self.table.lock_word(), owner, self.word, Rmw::AcqRel, Load::Relaxed)
+            .is_ok()
+    }
+
+    /// Gives the lock back. Not a `Drop`: an unwinding owner keeps the lock, and it is taken over.
+    fn unlock(self) {
+        // ORDERING(L2): release, pairs with L1. An exchange, since takers exchange this word.
+        let _ = self.table.memory().compare_exchange(
+            self.table.lock_word(),
+            self.word,
+            0,
+            Rmw::Release,
+            Load::Relaxed,
+        );
+    }
+
+    /// Points a link elsewhere: the one store by which a chain changes.
+    fn relink(&self, link: Link<'a, M>, to: u64) {
+        match link {
+            // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
+            Link::Head(at) => self.table.memory().store(at, to, Store::Release),
+            Link::Next(entry) => entry.set_next(to, Store::Release),
+        }
+    }
+
+    /// Adds an entry at the head of its chain.
+    fn add(&mut self, bucket: u64, prepared: &Prepared<'_>) -> Result<(), Error> {
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
+        let head = self.table.head(bucket);
+        let first = self.table.memory().load(head, Load::Relaxed);
+        if let Some(entry) = EntryView::new(&self.table.arena, block) {
+            entry.set_next(first, Store::Relaxed);
+        }
+        self.relink(Link::Head(head), block.unit().into());
+        self.lease.published(claimed);
+        self.lease.count(1, 0);
+        Ok(())
+    }
+
+    /// Writes an entry into a block, after recovery if there is none.
+    fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
+        let table = self.table;
+        match prepared.write(&mut self.lease, table.memory()) {
+            Err(error @ Error::NoBlock { .. }) => {
+                if table.arena.recover(&mut self.lease, &Chains(table)).blocks == 0 {
+                    return Err(error);
+                }
+                prepared.write(&mut self.lease, table.memory())
+            }
+            written => written,
+        }
+    }
+
+    /// Puts an entry where another one is.
+    fn exchange(&mut self, found: Found<'a, M>, prepared: &Prepared<'_>) -> Result<(), Error> {
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
+        if let Some(entry) = EntryView::new(&self.table.arena, block) {
+            entry.set_next(found.entry.next(), Store::Relaxed);
+        }
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
+            self.lease.abandon(claimed, prepared.shape.words(), || {});
+            let word = found.block.offset().word();
+            return Err(Error::Corrupt { what: "linked block", word });
+        };
+        self.relink(found.link, block.unit().into());
+        self.lease.published(claimed);
+        self.lease.retire(intended, found.shape.words(), || {});
+        Ok(())
+    }
+
+    /// Takes an entry out of its chain.
+    fn unlink(&mut self, found: Found<'a, M>) -> Result<(), Error> {
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
+            let word = found.block.offset().word();
+            return Err(Error::Corrupt { what: "linked block", word });
+        };
+        self.relink(found.link, found.entry.next());
+        self.lease.retire(intended, found.shape.words(), || {});
+        self.lease.count(0, 1);
+        Ok(())
+    }
+}
+
+impl<M: Memory> Chained<M> {
+    /// Runs a verb under the lock.
+    fn under_lock<'a, T>(
+        &'a self,
+        verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut locked = self.lock()?;
+        let outcome = verb(&mut locked);
+        locked.unlock();
+        outcome
+    }
+
+    fn bucket(&self, hash: u64) -> u64 {
+        hash & self.bucket_mask
+    }
+
+    /// Removes a key, its value copied out first if the caller wants it.
+    fn remove_key(&self, key: &[u8], value: Option<&mut Vec<u8>>) -> Result<Option<u64>, Error> {
+        check_key(key)?;
+        let hash = self.arena.hasher().hash(key);
+        self.under_lock(|locked| {
+            let Some(found) = self.find(self.bucket(hash), hash, key)? else {
+                value.into_iter().for_each(Vec::clear);
+                return Ok(None);
+            };
+            if let Some(value) = value {
+                found.entry.read_value(found.shape, value);
+            }
+            let metadata = found.entry.metadata();
+            locked.unlink(found)?;
+            Ok(Some(metadata))
+        })
+    }
+}
+
+impl<M: Memory> Design<M> for Chained<M> {
+    const KIND: Kind = Kind::Chained;
+
+    fn word_count(options: &TableOptions) -> Result<u64, SegmentError> {
+        let header = Self::header(options, 0, [0; 2])?;
+        Ok(shm_arena::Layout::new(header.geometry)?.word_count())
+    }
+
+    fn create(
+        memory: M,
+        options: &TableOptions,
+        environment: &Environment,
+    ) -> Result<Self, SegmentError> {
+        let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
+        let arena = ArenaOptions { header, secret: options.hash_secret };
+        Self::over(Arena::create(memory, &arena, environment)?)
+    }
+
+    fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
+        let expected = Expected {
+            table_kind: Self::KIND.id(),
+            table_fingerprint: FINGERPRINT,
+            boot: environment.boot,
+        };
+        Self::over(Arena::attach(memory, &expected, environment)?)
+    }
+}
+
+impl<M: Memory> Table for Chained<M> {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        check_key(key)?;
+        let hash = self.arena.hasher().hash(key);
+        self.under_lock(|_| {
+            let Some(found) = self.find(self.bucket(hash), hash, key)? else {
+                value.clear();
+                return Ok(None);
+            };
+            found.entry.read_value(found.shape, value);
+            Ok(Some(found.entry.metadata()))
+        })
+    }
+
+    fn insert_unless(
+        &self,
+        entry: Entry<'_>,
+        existing: &mut Vec<u8>,
+        is_dead: &dyn Fn(u64) -> bool,
+    ) -> Result<Insert, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        let bucket = self.bucket(prepared.hash);
+        self.under_lock(|locked| {
+            match self.find(bucket, prepared.hash, entry.key)? {
+                Some(found) if !is_dead(found.entry.metadata()) => {
+                    found.entry.read_value(found.shape, existing);
+                    return Ok(Insert::Exists { metadata: found.entry.metadata() });
+                }
+                Some(found) => locked.exchange(found, &prepared)?,
+                None => locked.add(bucket, &prepared)?,
+            }
+            existing.clear();
+            Ok(Insert::Inserted)
+        })
+    }
+
+    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        let bucket = self.bucket(prepared.hash);
+        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
+            Some(found) => locked.exchange(found, &prepared).map(|()| Put::Replaced),
+            None => locked.add(bucket, &prepared).map(|()| Put::Inserted),
+        })
+    }
+
+    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        let bucket = self.bucket(prepared.hash);
+        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
+            Some(found) => locked.exchange(found, &prepared).map(|()| Replace::Replaced),
+            None => Ok(Replace::Absent),
+        })
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
+        let removed = self.remove_key(key, None)?;
+        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
+    }
+
+    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        self.remove_key(key, Some(value))
+    }
+
+    fn len(&self) -> u64 {
+        self.arena.balance()
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut copied = Vec::new();
+        for bucket in 0..self.buckets() {
+            copied.clear();
+            self.under_lock(|_| {
+                self.walk(bucket, |found| {
+                    let (mut key, mut value) = (Vec::new(), Vec::new());
+                    found.entry.read_key(found.shape, &mut key);
+                    found.entry.read_value(found.shape, &mut value);
+                    copied.push((key, value, found.entry.metadata()));
+                    Ok(())
+                })
+            })?;
+            for (key, value, metadata) in &copied {
+                if visit(Entry { key, value, metadata: *metadata }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<u64, Error> {
+        let mut removed = 0;
+        for bucket in 0..self.buckets() {
+            removed += self.under_lock(|locked| {
+                let mut removed = 0;
+                for _ in 0..=self.blocks_max() {
+                    let first = self.memory().load(self.head(bucket), Load::Relaxed);
+                    if first == 0 {
+                        break;
+                    }
+                    let found = self.entry_at(Link::Head(self.head(bucket)), first)?;
+                    locked.unlink(found)?;
+                    removed += 1;
+                }
+                Ok(removed)
+            })?;
+        }
+        Ok(removed)
+    }
+
+    fn stats(&self) -> Stats {
+        let mut histogram = vec![0; 17];
+        for bucket in 0..self.buckets() {
+            let mut length = 0_usize;
+            // Without the lock a chain may be walked into another one; the walk is bounded.
+            let _ = self.under_lock(|_| {
+                self.walk(bucket, |_| {
+                    length += 1;
+                    Ok(())
+                })
+            });
+            histogram[length.min(16)] += 1;
+        }
+        let geometry = self.arena.geometry();
+        Stats {
+            entries: self.len(),
+            buckets: self.buckets(),
+            slots: 0,
+            bucket_histogram: histogram,
+            segment_bytes: self.memory().word_count() * 8,
+            block_bytes_used: self.arena.bytes_used(),
+            block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
+        }
+    }
+
+    fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let stats = self.stats();
+        writeln!(out, "chained: {} entries in {} buckets", stats.entries, stats.buckets)?;
+        writeln!(out, "{:?}", self.arena)?;
+        writeln!(out, "buckets by entries: {:?}", stats.bucket_histogram)?;
+        let (used, all) = (stats.block_bytes_used, stats.block_bytes);
+        writeln!(out, "block bytes: {used} of {all} in use")?;
+        let lock = self.memory().load(self.lock_word(), Load::Relaxed);
+        writeln!(out, "lock: incarnation {} line {} (0: free)", lock >> 32, lock & 0xffff_ffff)
+    }
+
+    fn audit(&self) -> Audit {
+        let mut audit = Audit::default();
+        let mut references: BTreeMap<Block, u64> = BTreeMap::new();
+        for bucket in 0..self.buckets() {
+            let mut keys: Vec<Vec<u8>> = Vec::new();
+            let walked = self.walk(bucket, |found| {
+                audit.entries += 1;
+                *references.entry(found.block).or_default() += 1;
+                let mut key = Vec::new();
+                found.entry.read_key(found.shape, &mut key);
+                let hash = self.arena.hasher().hash(&key);
+                if hash != found.entry.hash() || self.bucket(hash) != bucket {
+                    audit.find(format!("bucket {bucket}: {:?} belongs elsewhere", found.block));
+                }
+                if keys.contains(&key) {
+                    audit.find(format!("bucket {bucket}: a key is there twice"));
+                }
+                keys.push(key);
+                Ok(())
+            });
+            if let Err(error) = walked {
+                audit.find(format!("bucket {bucket}: {error}"));
+            }
+        }
+        let blocks = self.arena.audit_blocks(&references);
+        audit.blocks = blocks.blocks;
+        audit.lost_blocks = blocks.lost;
+        for finding in blocks.findings {
+            audit.find(finding);
+        }
+        audit
+    }
+
+    fn recover(&self) -> Result<Recovery, Error> {
+        self.under_lock(|locked| Ok(self.arena.recover(&mut locked.lease, &Chains(self)).into()))
+    }
+}
+
+/// The chains as recovery sees them, under the lock.
+struct Chains<'a, M>(&'a Chained<M>);
+
+impl<M: Memory> Index for Chains<'_, M> {
+    fn references(&self, block: Block) -> Option<bool> {
+        let Some(entry) = EntryView::new(&self.0.arena, block) else {
+            return Some(false);
+        };
+        let mut referenced = false;
+        let walked = self.0.walk(self.0.bucket(entry.hash()), |found| {
+            referenced |= found.block == block;
+            Ok(())
+        });
+        walked.ok().map(|()| referenced)
+    }
+
+    fn forget(&self, _block: Block) {}
+}
+
+impl<M: Memory> fmt::Debug for Chained<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Chained")
+            .field("buckets", &self.buckets())
+            .field("arena", &self.arena)
+            .finish()
+    }
+}

@@ -1,0 +1,203 @@
+//! An entry in its block: key, value and metadata as words.
+//!
+//! ```text
+//! word 0  hash of the key            where it lives and how its tag reads, without the key
+//!      1  key bytes (8) │ value bytes (24) │ next block (32, `chained` alone)
+//!      2  the caller's metadata
+//!      3… key, padded with zero bytes to whole words
+//!      …  value, likewise
+//! ```
+//!
+//! A 32-byte key and a 200-byte value fill 256 bytes exactly. All but `next` is immutable from
+//! publication to the wipe.
+
+#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
+
+use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
+
+use crate::contract::{Entry, Error, KEY_BYTES_MAX};
+
+/// Words before the key.
+pub(crate) const ENTRY_HEADER_WORDS: u64 = 3;
+
+/// Lengths of an entry, as word 1 packs them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct EntryShape {
+    pub(crate) key_bytes: usize,
+    pub(crate) value_bytes: usize,
+}
+
+impl EntryShape {
+    /// Longest value that the packed word can express.
+    pub(crate) const VALUE_BYTES_MAX: usize = (1 << 24) - 1;
+
+    pub(crate) const fn new(key_bytes: usize, value_bytes: usize) -> Self {
+        Self { key_bytes, value_bytes }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self {
+            key_bytes: (bits & 0xff) as usize,
+            value_bytes: (bits >> 8 & Self::VALUE_BYTES_MAX as u64) as usize,
+        }
+    }
+
+    pub(crate) const fn bits(self) -> u64 {
+        self.key_bytes as u64 | (self.value_bytes as u64) << 8
+    }
+
+    #[inline(always)]
+    pub(crate) const fn key_words(self) -> u64 {
+        words_of(self.key_bytes)
+    }
+
+    /// Words of the whole entry.
+    #[inline(always)]
+    pub(crate) const fn words(self) -> u64 {
+        ENTRY_HEADER_WORDS + self.key_words() + words_of(self.value_bytes)
+    }
+}
+
+/// Words that so many bytes touch; never near the largest number, so the sum does not overflow.
+#[inline(always)]
+const fn words_of(bytes: usize) -> u64 {
+    (bytes as u64 + 7) >> 3
+}
+
+/// A block read as an entry. Nothing that it says is true before the caller has validated that the
+/// block stayed linked; everything is range-checked all the same.
+#[derive(Debug)]
+pub(crate) struct EntryView<'a, M> {
+    memory: &'a M,
+    at: Offset,
+}
+
+impl<M> Clone for EntryView<'_, M> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for EntryView<'_, M> {}
+
+impl<'a, M: Memory> EntryView<'a, M> {
+    /// `None` for a block number at which no block can start.
+    #[inline(always)]
+    pub(crate) fn new(arena: &'a Arena<M>, block: Block) -> Option<Self> {
+        let fits = arena.layout().is_block_start(block);
+        fits.then(|| Self { memory: arena.memory(), at: block.offset() })
+    }
+
+    /// The entry with its lengths, if it can be one.
+    #[inline(always)]
+    pub(crate) fn shaped(arena: &'a Arena<M>, block: Block) -> Option<(Self, EntryShape)> {
+        let entry = Self::new(arena, block)?;
+        Some((entry, entry.shape()?))
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u64 {
+        self.memory.load(self.at, Load::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn metadata(&self) -> u64 {
+        self.memory.load(self.at + 2, Load::Relaxed)
+    }
+
+    /// The lengths, if an entry of these lengths ends inside the memory.
+    #[inline(always)]
+    pub(crate) fn shape(&self) -> Option<EntryShape> {
+        let shape = EntryShape::from_bits(self.memory.load(self.at + 1, Load::Relaxed));
+        let end = self.at.word() + shape.words();
+        (end <= self.memory.word_count()).then_some(shape)
+    }
+
+    /// Whether the key is this one; the shape is the entry's own.
+    #[inline(always)]
+    pub(crate) fn has_key(&self, shape: EntryShape, key: &[u8]) -> bool {
+        shape.key_bytes == key.len() && self.memory.equals(self.at + ENTRY_HEADER_WORDS, key)
+    }
+
+    /// Copies the value out.
+    #[inline(always)]
+    pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
+        value.resize(shape.value_bytes, 0);
+        self.memory.read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), value);
+    }
+
+    /// Copies the key out.
+    pub(crate) fn read_key(&self, shape: EntryShape, key: &mut Vec<u8>) {
+        key.resize(shape.key_bytes, 0);
+        self.memory.read_bytes(self.at + ENTRY_HEADER_WORDS, key);
+    }
+
+    /// The block after this one in a chain.
+    #[inline(always)]
+    pub(crate) fn next(&self) -> u64 {
+        self.memory.load(self.at + 1, Load::Acquire) >> 32
+    }
+
+    /// Links another block after this one. Only under the lock of the chain.
+    #[inline(always)]
+    pub(crate) fn set_next(&self, next: u64, order: Store) {
+        let lengths = self.memory.load(self.at + 1, Load::Relaxed) & u64::from(u32::MAX);
+        self.memory.store(self.at + 1, lengths | next << 32, order);
+    }
+}
+
+/// An entry on its way into a table: checked, sized, hashed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) entry: Entry<'a>,
+    pub(crate) hash: u64,
+    pub(crate) shape: EntryShape,
+    pub(crate) class: SizeClass,
+}
+
+impl<'a> Prepared<'a> {
+    #[inline(always)]
+    pub(crate) fn new<M: Memory>(arena: &Arena<M>, entry: Entry<'a>) -> Result<Self, Error> {
+        check_key(entry.key)?;
+        let shape = EntryShape::new(entry.key.len(), entry.value.len());
+        let class = arena.class_for(shape.words());
+        let (Some(class), true) = (class, shape.value_bytes <= EntryShape::VALUE_BYTES_MAX) else {
+            let words = arena.layout().block_words_max();
+            let before = ENTRY_HEADER_WORDS + shape.key_words();
+            let bytes_max = usize::try_from(words.saturating_sub(before) * 8).unwrap_or(usize::MAX);
+            return Err(Error::ValueTooLarge { bytes: shape.value_bytes, bytes_max });
+        };
+        Ok(Self { entry, hash: arena.hasher().hash(entry.key), shape, class })
+    }
+
+    /// Claims a block and writes the entry into it.
+    #[inline(always)]
+    pub(crate) fn write<M: Memory>(
+        &self,
+        lease: &mut Lease<'_, M>,
+        memory: &M,
+    ) -> Result<Claimed, Error> {
+        let claimed = lease
+            .claim(self.class)
+            .map_err(|_| Error::NoBlock { block_bytes: u64::from(self.class.units()) * 64 })?;
+        let at = claimed.block().offset();
+        memory.store(at, self.hash, Store::Relaxed);
+        memory.store(at + 1, self.shape.bits(), Store::Relaxed);
+        memory.store(at + 2, self.entry.metadata, Store::Relaxed);
+        memory.write_bytes(at + ENTRY_HEADER_WORDS, self.entry.key);
+        let value = at + (ENTRY_HEADER_WORDS + self.shape.key_words());
+        memory.write_bytes(value, self.entry.value);
+        Ok(claimed)
+    }
+}
+
+/// Keys have 1 to 255 bytes.
+#[inline]
+pub(crate) const fn check_key(key: &[u8]) -> Result<(), Error> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(Error::KeyLength { bytes: key.len() });
+    }
+    Ok(())
+}
