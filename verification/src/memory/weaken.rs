@@ -43,7 +43,7 @@ pub enum Strength {
     /// Both.
     AcqRel,
     /// Both, and one order of all such fences.
-    SeqCst,
+    Sequential,
 }
 
 /// A place in the source with an order.
@@ -143,7 +143,7 @@ impl Site {
             Strength::Relaxed => &[],
             Strength::Acquire | Strength::Release => &[Strength::Relaxed],
             Strength::AcqRel => &[Strength::Acquire, Strength::Release],
-            Strength::SeqCst => &[Strength::AcqRel, Strength::Relaxed],
+            Strength::Sequential => &[Strength::AcqRel, Strength::Relaxed],
         };
         weaker.iter().map(|&weaker| Mutation { site: *self, weaker }).collect()
     }
@@ -281,14 +281,14 @@ impl<M: Memory> Memory for WeakenMemory<M> {
             Fence::Acquire => Strength::Acquire,
             Fence::Release => Strength::Release,
             Fence::AcqRel => Strength::AcqRel,
-            Fence::SeqCst => Strength::SeqCst,
+            Fence::SeqCst => Strength::Sequential,
         };
         match self.weakening.strength(Ordered::Fence, strength) {
             Strength::Relaxed => {}
             Strength::Acquire => self.memory.fence(Fence::Acquire),
             Strength::Release => self.memory.fence(Fence::Release),
             Strength::AcqRel => self.memory.fence(Fence::AcqRel),
-            Strength::SeqCst => self.memory.fence(Fence::SeqCst),
+            Strength::Sequential => self.memory.fence(Fence::SeqCst),
         }
     }
 
@@ -326,6 +326,6 @@ const fn to_rmw(strength: Strength) -> Rmw {
         Strength::Relaxed => Rmw::Relaxed,
         Strength::Acquire => Rmw::Acquire,
         Strength::Release => Rmw::Release,
-        Strength::AcqRel | Strength::SeqCst => Rmw::AcqRel,
+        Strength::AcqRel | Strength::Sequential => Rmw::AcqRel,
     }
 }
