@@ -10,6 +10,7 @@ pub mod history;
 pub mod memory;
 pub mod scenario;
 pub mod spec;
+pub mod suite;
 mod world;
 
 pub use engine::{

@@ -74,7 +74,7 @@ fn assemble(calls: &[Call]) -> Vec<Record> {
     let mut free_at = [0; 3];
     let mut ended = [false; 3];
     let mut records = Vec::new();
-    for (number, (participant, verb, answer, ending, pause, duration)) in (1..).zip(calls) {
+    for (number, (participant, verb, answer, how, pause, duration)) in (1..).zip(calls) {
         let person = *participant as usize;
         let operation = Operation {
             verb: *verb,
@@ -86,7 +86,7 @@ fn assemble(calls: &[Call]) -> Vec<Record> {
         let invoked = free_at[person] + pause;
         let at = invoked + duration;
         free_at[person] = at + 1;
-        let ending = match ending {
+        let ending = match how {
             0 => Ending::Pending,
             1 => Ending::Killed { at },
             _ => Ending::Returned {
@@ -94,7 +94,7 @@ fn assemble(calls: &[Call]) -> Vec<Record> {
                 at,
             },
         };
-        ended[person] = *ending < 2;
+        ended[person] = *how < 2;
         records.push(Record {
             participant: *participant,
             key: 0,
