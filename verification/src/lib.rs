@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod faulty;
 pub mod history;
 pub mod memory;
 pub mod scenario;

@@ -19,6 +19,11 @@
 //!
 //! Only the owner that the word names plainly stores into a block.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are masked to their widths"
+)]
+
 use std::fmt;
 
 use crate::memory::Offset;

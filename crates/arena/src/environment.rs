@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Clock, SystemClock};
+use crate::boot::boot_id;
+use crate::clock::{BootClock, Clock, SystemClock};
+use crate::error::SegmentError;
 use crate::liveness::{Liveness, OneProcess};
+use crate::mapped::{MappedLiveness, MappedMemory};
+use crate::memory::Memory;
 
 /// The outside world of a handle. Cloned into each handle; models substitute their own.
 #[derive(Clone, Debug)]
@@ -14,6 +18,26 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// The present boot of the machine: content from another boot is refused.
     pub boot: [u64; 2],
+}
+
+impl Environment {
+    /// The outside world of a mapped segment: beacons in its file, the time since boot, this boot.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MappedLiveness::new`]. A mapping that is only read needs no beacon and gets none.
+    pub fn mapped(memory: &Arc<MappedMemory>) -> Result<Self, SegmentError> {
+        let liveness: Arc<dyn Liveness> = if memory.is_writable() {
+            Arc::new(MappedLiveness::new(memory.clone())?)
+        } else {
+            Arc::new(OneProcess)
+        };
+        Ok(Self {
+            liveness,
+            clock: Arc::new(BootClock),
+            boot: boot_id(),
+        })
+    }
 }
 
 impl Default for Environment {

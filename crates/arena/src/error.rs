@@ -1,7 +1,7 @@
 //! Why a segment could not be created or attached to.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a segment could not be created or attached to. Whatever it was, the file is as it was
 /// before, and a creation leaves nothing behind.
@@ -56,6 +56,14 @@ pub enum SegmentError {
         /// Why it cannot be: the limit is in here.
         problem: String,
     },
+    /// What is wrong with the content of a file.
+    #[error("{path}: {source}", path = .path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<SegmentError>,
+    },
     /// Every process record is taken by a live process.
     #[error("full: all {records} process records are taken")]
     NoRecord {
@@ -65,6 +73,18 @@ pub enum SegmentError {
 }
 
 impl SegmentError {
+    /// The same error, said of a file, unless it names one already.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Header { .. } | Self::Size { .. } | Self::NoRecord { .. } => Self::InFile {
+                path: path.to_owned(),
+                source: Box::new(self),
+            },
+            named => named,
+        }
+    }
+
     /// A header field that differs.
     pub fn header(
         field: &'static str,

@@ -10,6 +10,11 @@
 //!      21 checksum of words 0 to 20         22 root word
 //! ```
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "words of the header are counted in usize"
+)]
+
 use crate::error::SegmentError;
 use crate::hash::{HashKind, KeyHasher};
 use crate::layout::{Geometry, HEADER_WORDS, Layout};
@@ -196,7 +201,6 @@ impl SegmentHeader {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
 fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
     let halves = |word: u64| ((word >> 32) as u32, word as u32);
     let (records, lines) = halves(words[13]);

@@ -5,6 +5,7 @@
 mod arena;
 mod audit;
 mod block;
+mod boot;
 mod clock;
 mod environment;
 mod error;
@@ -24,7 +25,8 @@ mod words;
 pub use arena::{Arena, ArenaOptions, Index};
 pub use audit::BlockAudit;
 pub use block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
-pub use clock::{Clock, SystemClock};
+pub use boot::boot_id;
+pub use clock::{BootClock, Clock, SystemClock};
 pub use environment::Environment;
 pub use error::SegmentError;
 pub use hash::{HashKind, KeyHasher, random_secret};
@@ -34,7 +36,8 @@ pub use layout::{CONTROL_WORDS, Geometry, HEADER_WORDS, LINE_WORDS, Layout, RECO
 pub use lease::{Intended, Lease, LeaseError, NoBlock};
 pub use liveness::{Liveness, OneProcess, RecordIndex, Verdict};
 pub use mapped::{
-    Access, AttachOptions, CreateOptions, Grant, MappedMemory, MappingOptions, MappingReport, Owner,
+    Access, AttachOptions, CreateOptions, Grant, MappedLiveness, MappedMemory, MappingOptions,
+    MappingReport, Owner,
 };
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;

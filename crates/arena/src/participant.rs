@@ -18,6 +18,11 @@
 //! attachments to it. A line is owned by one incarnation of one process and leased to one thread of
 //! it at a time; only its lessee stores to it, or the reaper of its dead owner.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are masked to their widths"
+)]
+
 use std::fmt;
 
 use crate::liveness::RecordIndex;

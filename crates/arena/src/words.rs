@@ -52,6 +52,18 @@ fn word(words: &[Word], at: Offset) -> &Word {
     &words[at.word() as usize]
 }
 
+/// Reads a word with no order.
+#[inline(always)]
+pub(crate) fn load_relaxed(word: &Word) -> u64 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Writes a word with no order.
+#[inline(always)]
+pub(crate) fn store_relaxed(word: &Word, value: u64) {
+    word.store(value, Ordering::Relaxed);
+}
+
 #[inline(always)]
 #[track_caller]
 pub(crate) fn load(words: &[Word], at: Offset, order: Load) -> u64 {

@@ -127,7 +127,7 @@ fn whoever_creates_second_is_told_that_it_exists() {
         matches!(&refusal, SegmentError::Exists { path: named } if *named == path),
         "{refusal:?}"
     );
-    assert_eq!(names_in(directory.path()), [path.clone()]);
+    assert_eq!(names_in(directory.path()), std::slice::from_ref(&path));
     let memory = MappedMemory::attach(&path, &AttachOptions::default()).unwrap();
     assert_eq!(memory.load(Offset::new(0), Load::Relaxed), 1);
 }
@@ -452,7 +452,8 @@ fn a_read_only_mapping_reads_and_panics_on_writes() {
     writer.store(Offset::new(3), 5, Store::Release);
     assert_eq!(reader.load(Offset::new(3), Load::Acquire), 5);
     let at = Offset::new(3);
-    let writes: [(&str, fn(&MappedMemory, Offset)); 7] = [
+    type Write = fn(&MappedMemory, Offset);
+    let writes: [(&str, Write); 7] = [
         ("store", |memory, at| memory.store(at, 1, Store::Relaxed)),
         ("compare_exchange", |memory, at| {
             let _ = memory.compare_exchange(at, 9, 9, shm_arena::Rmw::Relaxed, Load::Relaxed);

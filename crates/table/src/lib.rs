@@ -6,6 +6,7 @@ mod cas_bucket;
 mod chained;
 mod contract;
 mod entry;
+mod file;
 mod kind;
 mod options;
 
@@ -16,6 +17,7 @@ pub use contract::{
     Audit, Design, Entry, Error, Insert, KEY_BYTES_MAX, Put, Recovery, Remove, Replace, Stats,
     Table,
 };
+pub use file::SharedTable;
 pub use kind::{Capabilities, Kind, Progress};
 pub use options::{TableOptions, TableShape};
 pub use shm_arena::HashKind;

@@ -1,18 +1,231 @@
-//! Which lanes the processor has.
+//! Many words at once, with the widest lanes that the processor has.
+//!
+//! Every operation here is one relaxed access for each word touched, in any order, and touches no
+//! byte outside those words: wide lanes start at words, and the end of a run is reached with a lane
+//! that overlaps the one before it. A word that is loaded twice that way is stored whole twice, so
+//! what arrives of a word comes from one load.
 
-/// The widest lanes that copies use.
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use crate::words::{Word, load_relaxed, store_relaxed};
+
+/// Which instructions are used; a value proves that the processor has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lanes {
-    /// One relaxed access a word.
+    /// One relaxed access a word: every processor.
     Words,
+    /// 16 bytes: every x86-64.
+    #[cfg(target_arch = "x86_64")]
+    Sse2,
+    /// 32 bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 64 bytes, with masks.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Lanes {
+    /// The best that this processor has.
     pub(super) fn detect() -> Self {
-        Self::Words
+        *Self::available().last().unwrap_or(&Self::Words)
     }
 
+    /// All that this processor has, the best last.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn available() -> Vec<Self> {
+        let mut all = vec![Self::Words, Self::Sse2];
+        if std::is_x86_feature_detected!("avx2") {
+            all.push(Self::Avx2);
+            let has_all = std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512dq")
+                && std::is_x86_feature_detected!("avx512vl");
+            if has_all {
+                all.push(Self::Avx512);
+            }
+        }
+        all
+    }
+
+    /// All that this processor has, the best last.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn available() -> Vec<Self> {
+        vec![Self::Words]
+    }
+
+    /// The name for reports.
     pub(super) fn name(self) -> &'static str {
-        "words"
+        match self {
+            Self::Words => "words",
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => "sse2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Copies the first `out.len()` bytes of the words, which are as many as that touches.
+    #[inline]
+    pub(super) fn read(self, source: &[Word], out: &mut [u8]) {
+        let length = out.len();
+        debug_assert_eq!(source.len(), length.div_ceil(8));
+        #[cfg(target_arch = "x86_64")]
+        if length >= RUN_BYTES_MIN && self != Self::Words {
+            // A last word that is a part only goes together with the one before it.
+            let run = if length.is_multiple_of(8) {
+                length
+            } else {
+                (length / 8 - 1) * 8
+            };
+            // SAFETY: `run` bytes from the start lie in `source` and in `out`, which nobody else
+            // refers to; `run` is a multiple of 8, and at least 24 because `length` is at least 32.
+            // The value of `self` proves that the processor has the lanes.
+            unsafe { x86::copy(self, source.as_ptr().cast(), out.as_mut_ptr(), run) };
+            if run < length {
+                read_words(&source[run / 8..], &mut out[run..]);
+            }
+            return;
+        }
+        read_words(source, out);
+    }
+
+    /// Copies bytes to the words, which are as many as that touches, the rest of the last one zero.
+    #[inline]
+    pub(super) fn write(self, target: &[Word], bytes: &[u8]) {
+        let length = bytes.len();
+        debug_assert_eq!(target.len(), length.div_ceil(8));
+        #[cfg(target_arch = "x86_64")]
+        if length >= RUN_BYTES_MIN && self != Self::Words {
+            let run = length & !7;
+            // SAFETY: `run` bytes from the start lie in `bytes` and in `target`, whose words may be
+            // accessed by anybody at the same time; `run` is a multiple of 8 and at least 32. The
+            // value of `self` proves that the processor has the lanes.
+            unsafe { x86::copy(self, bytes.as_ptr(), target.as_ptr().cast_mut().cast(), run) };
+            if run < length {
+                store_relaxed(&target[run / 8], last_word(bytes));
+            }
+            return;
+        }
+        write_words(target, bytes);
+    }
+
+    /// Sets all the words to zero.
+    #[inline]
+    pub(super) fn zero(self, target: &[Word]) {
+        #[cfg(target_arch = "x86_64")]
+        if target.len() >= RUN_BYTES_MIN / 8 && self != Self::Words {
+            let start = target.as_ptr().cast_mut().cast();
+            // SAFETY: the range is that of `target`, whose words may be accessed by anybody at the
+            // same time, and has at least 32 bytes. The value of `self` proves that the processor
+            // has the lanes.
+            unsafe { x86::zero(self, start, size_of_val(target)) };
+            return;
+        }
+        target.iter().for_each(|word| store_relaxed(word, 0));
+    }
+
+    /// Whether the words, which are as many as the bytes touch, hold the bytes and then zeros.
+    #[inline]
+    pub(super) fn equals(self, source: &[Word], bytes: &[u8]) -> bool {
+        debug_assert_eq!(source.len(), bytes.len().div_ceil(8));
+        #[cfg(target_arch = "x86_64")]
+        if bytes.len() >= 16 && self != Self::Words {
+            let run = bytes.len() & !7;
+            let (start, key) = (source.as_ptr().cast(), bytes.as_ptr());
+            // SAFETY: `run` bytes from the start lie in `source` and in `bytes`; `run` is a multiple
+            // of 8 and at least 16. The value of `self` proves that the processor has the lanes.
+            let is_equal = unsafe { x86::equals(self, start, key, run) };
+            return is_equal
+                && (run == bytes.len() || load_relaxed(&source[run / 8]) == last_word(bytes));
+        }
+        equal_words(source, bytes)
+    }
+
+    /// Which of the eight words of a cache line carry the tag in their upper half.
+    #[inline(always)]
+    pub(super) fn match_line(self, line: &[Word; 8], tag: u32) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if self != Self::Words {
+            // SAFETY: the 64 bytes are those of `line`. The value of `self` proves that the
+            // processor has the lanes.
+            return unsafe { x86::match_line(self, line.as_ptr().cast(), tag) };
+        }
+        (0..).zip(line).fold(0, |matches, (lane, word)| {
+            matches | u32::from(load_relaxed(word) >> 32 == u64::from(tag)) << lane
+        })
     }
 }
+
+/// Asks the processor to bring the line of a word near.
+#[inline(always)]
+pub(super) fn prefetch(word: &Word) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(std::ptr::from_ref(word).cast());
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}
+
+/// From this many bytes on lanes are used; it leaves at least one whole lane of 16 bytes when the
+/// last two words go separately.
+#[cfg(target_arch = "x86_64")]
+const RUN_BYTES_MIN: usize = 32;
+
+fn read_words(source: &[Word], out: &mut [u8]) {
+    if out.len() > 8 {
+        let (last_two, rest) = (source.len() - 2, out.len() - 8);
+        for (word, chunk) in source[..last_two].iter().zip(out.chunks_exact_mut(8)) {
+            chunk.copy_from_slice(&load_relaxed(word).to_ne_bytes());
+        }
+        // The end of the last word and what is missing of the one before it, as one word that ends
+        // where the bytes end: no branch on how many there are.
+        let pair = [
+            load_relaxed(&source[last_two]),
+            load_relaxed(&source[last_two + 1]),
+        ];
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&pair[0].to_ne_bytes());
+        bytes[8..].copy_from_slice(&pair[1].to_ne_bytes());
+        out[last_two * 8..][..8].copy_from_slice(&bytes[..8]);
+        let excess = source.len() * 8 - out.len();
+        out[rest..].copy_from_slice(&bytes[8 - excess..][..8]);
+    } else if let Some(word) = source.first() {
+        out.copy_from_slice(&load_relaxed(word).to_ne_bytes()[..out.len()]);
+    }
+}
+
+fn write_words(target: &[Word], bytes: &[u8]) {
+    for (word, chunk) in target.iter().zip(bytes.chunks(8)) {
+        store_relaxed(word, padded(chunk));
+    }
+}
+
+fn equal_words(source: &[Word], bytes: &[u8]) -> bool {
+    source
+        .iter()
+        .zip(bytes.chunks(8))
+        .all(|(word, chunk)| load_relaxed(word) == padded(chunk))
+}
+
+/// At most eight bytes as a word, zeros after them.
+#[inline(always)]
+fn padded(chunk: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..chunk.len()].copy_from_slice(chunk);
+    u64::from_ne_bytes(word)
+}
+
+/// The bytes of the last word, zeros after them, of at least eight bytes whose number is no multiple
+/// of eight.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn last_word(bytes: &[u8]) -> u64 {
+    let end = bytes.last_chunk().map_or(0, |end| u64::from_le_bytes(*end));
+    end >> (8 * (8 - bytes.len() % 8))
+}
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

@@ -52,10 +52,6 @@ impl Descriptor {
         self.descriptor.as_fd()
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        self.identity
-    }
-
     /// The descriptor, if it still names its file.
     pub(super) fn verified(&self) -> io::Result<BorrowedFd<'_>> {
         if Identity::of(&*self.descriptor)? == self.identity {

@@ -7,8 +7,12 @@ use std::ptr::NonNull;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use super::copy::Lanes;
+#[cfg(target_os = "linux")]
+use super::beacon;
+use super::copy::{self, Lanes};
 use super::descriptor::Descriptor;
+#[cfg(target_os = "linux")]
+use super::file_system::FileSystem;
 use super::options::{Access, Grant, MappingOptions, MappingReport};
 use super::{io_error, smaps};
 use crate::error::SegmentError;
@@ -72,7 +76,7 @@ impl MappedMemory {
             locked: Grant::ask(options.lock, || mapping.lock()),
             huge_pages: Grant::ask(options.huge_pages, || advise_huge_pages(&mapping)),
         };
-        Ok(Self {
+        let memory = Self {
             base,
             word_count,
             word_count_writable: if access == Access::ReadWrite {
@@ -85,12 +89,25 @@ impl MappedMemory {
             descriptor,
             path: path.to_owned(),
             report,
-        })
+        };
+        memory.check_overlay()?;
+        Ok(memory)
     }
 
-    /// Whether this mapping may be written.
-    pub fn is_writable(&self) -> bool {
-        self.word_count_writable != 0
+    /// What the name of a stacked file system does not tell: whether locks work as they have to.
+    #[cfg(target_os = "linux")]
+    fn check_overlay(&self) -> Result<(), SegmentError> {
+        let statfs = rustix::fs::fstatfs(self.descriptor.as_fd())
+            .map_err(io_error(&self.path, "ask for its file system"))?;
+        if FileSystem::from_statfs(&statfs) != FileSystem::Overlay {
+            return Ok(());
+        }
+        beacon::self_test(&self.descriptor, &self.path, self.is_writable())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn check_overlay(&self) -> Result<(), SegmentError> {
+        Ok(())
     }
 
     /// Which implementation copies and compares many words at once, for reports: `avx512`, `avx2`,
@@ -124,6 +141,12 @@ impl MappedMemory {
         self.descriptor.verified()
     }
 
+    /// The same memory with other lanes, which the processor has.
+    #[cfg(test)]
+    pub(super) fn with_lanes(self, lanes: Lanes) -> Self {
+        Self { lanes, ..self }
+    }
+
     pub(super) fn file(&self) -> &Descriptor {
         &self.descriptor
     }
@@ -145,8 +168,105 @@ impl MappedMemory {
     }
 }
 
+/// The words of a run. A run that does not lie in the memory is a defect of the caller.
+#[inline(always)]
+#[track_caller]
+fn run(words: &[Word], at: Offset, count: usize) -> &[Word] {
+    let start = index(at.word());
+    match words.get(start..start.wrapping_add(count)) {
+        Some(run) => run,
+        None => outside(words, at, count),
+    }
+}
+
+/// Nothing lies anywhere.
+#[cold]
+#[track_caller]
+fn outside(words: &[Word], at: Offset, count: usize) -> &[Word] {
+    assert!(
+        count == 0,
+        "{count} words at {at:?} lie outside the {} that there are",
+        words.len()
+    );
+    &[]
+}
+
 impl Memory for MappedMemory {
     word_methods!(words_writable);
+
+    #[inline(always)]
+    fn is_writable(&self) -> bool {
+        self.word_count_writable != 0
+    }
+
+    #[inline]
+    #[track_caller]
+    fn read_bytes(&self, at: Offset, out: &mut [u8]) {
+        self.lanes
+            .read(run(self.words(), at, out.len().div_ceil(8)), out);
+    }
+
+    #[inline]
+    #[track_caller]
+    fn write_bytes(&self, at: Offset, bytes: &[u8]) {
+        self.lanes.write(
+            run(self.words_writable(), at, bytes.len().div_ceil(8)),
+            bytes,
+        );
+    }
+
+    #[inline]
+    #[track_caller]
+    fn write_zeros(&self, at: Offset, words: u64) {
+        let count = usize::try_from(words).unwrap_or(usize::MAX);
+        self.lanes.zero(run(self.words_writable(), at, count));
+    }
+
+    #[inline]
+    #[track_caller]
+    fn equals(&self, at: Offset, bytes: &[u8]) -> bool {
+        self.lanes
+            .equals(run(self.words(), at, bytes.len().div_ceil(8)), bytes)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn match_tags(&self, at: Offset, tag: u32, lanes: u32) -> u32 {
+        debug_assert!(lanes <= 8, "a match covers at most one line");
+        let first = at.word() % 8;
+        let line = index(at.word() - first);
+        // Wide only where all lanes lie in one line, which is then read whole: a run that crosses
+        // into a second one would wait for a second miss.
+        if first + u64::from(lanes) <= 8
+            && let Some(line) = self.words().get(line..).and_then(<[Word]>::first_chunk)
+        {
+            let wanted = (1 << lanes) - 1;
+            return self.lanes.match_line(line, tag) >> first & wanted;
+        }
+        (0..lanes).fold(0, |matches, lane| {
+            let word = self.load(at + u64::from(lane), Load::Relaxed);
+            matches | u32::from(word >> 32 == u64::from(tag)) << lane
+        })
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, at: Offset, words: u64) {
+        let end = at.word().saturating_add(words).min(self.word_count());
+        let mut next = at.word();
+        while next < end {
+            copy::prefetch(&self.words()[index(next)]);
+            next = (next | 7) + 1;
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "segments exist on 64-bit machines alone"
+)]
+const fn index(word: u64) -> usize {
+    word as usize
 }
 
 /// A segment holds secrets; a core dump is no place for them.

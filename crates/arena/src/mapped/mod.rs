@@ -28,18 +28,26 @@
 //! pages are refused in the report. Processors other than x86-64 copy word by word.
 
 mod attach;
+#[cfg(target_os = "linux")]
+mod beacon;
 mod copy;
 mod create;
 mod descriptor;
 mod file_system;
+#[cfg(target_os = "linux")]
+mod fork;
+mod liveness;
 mod memory;
 mod options;
 mod room;
 mod smaps;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::io;
 use std::path::Path;
 
+pub use liveness::MappedLiveness;
 pub use memory::MappedMemory;
 pub use options::{
     Access, AttachOptions, CreateOptions, Grant, MappingOptions, MappingReport, Owner,

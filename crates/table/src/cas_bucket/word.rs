@@ -1,5 +1,10 @@
 //! The packed words of a bucket.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are masked to their widths"
+)]
+
 use std::fmt;
 
 use shm_arena::Block;

@@ -1,0 +1,207 @@
+//! A memory that breaks a table's protocol in one named way, for whoever checks the checks.
+//!
+//! The table's source is not touched: what each fault does wrong is done to its accesses.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shm_arena::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
+
+/// What is done wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The exchange of a bucket's header applies its change to whatever header is there.
+    PublishWithoutVersion,
+    /// The second look at the header sees what the first one saw.
+    NoHeaderRecheck,
+    /// A remover empties the slot before the header says that it is clear, and whether or not it
+    /// ever will.
+    SlotEmptiedBlindly,
+    /// A remover wipes the entry before the header says that it is gone.
+    WipeBeforeUnlink,
+    /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
+    Impatient,
+}
+
+/// Where a tiny table has its buckets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Buckets {
+    /// First word of the index.
+    pub index: Offset,
+    /// Buckets.
+    pub buckets: u64,
+    /// Slots in each.
+    pub slots: u64,
+}
+
+/// A memory through which one participant commits a fault.
+#[derive(Clone)]
+pub struct Faulty<M> {
+    memory: M,
+    fault: Fault,
+    at: Buckets,
+    seen: Arc<Mutex<BTreeMap<Offset, u64>>>,
+}
+
+const LIVE: u64 = (1 << 15) - 1;
+const VERSION: u64 = 1 << 18;
+const EMPTY: u64 = 1 << 32;
+
+impl Buckets {
+    /// For a table without such buckets.
+    pub const NONE: Self = Self {
+        index: Offset::new(0),
+        buckets: 0,
+        slots: 0,
+    };
+}
+
+impl<M: Memory> Faulty<M> {
+    /// Wraps the memory of one participant.
+    pub fn new(memory: M, fault: Fault, at: Buckets) -> Self {
+        Self {
+            memory,
+            fault,
+            at,
+            seen: Arc::default(),
+        }
+    }
+
+    fn is_header(&self, at: Offset) -> bool {
+        let words = self.at.slots + 1;
+        let within = at.word().wrapping_sub(self.at.index.word());
+        within < self.at.buckets * words && within.is_multiple_of(words)
+    }
+
+    /// The words of slots whose bits an exchange clears without setting another.
+    fn cleared(&self, header: Offset, current: u64, new: u64) -> impl Iterator<Item = Offset> {
+        let cleared = current & !new & LIVE;
+        (0..self.at.slots)
+            .filter(move |slot| cleared >> slot & 1 == 1)
+            .map(move |slot| header + (slot + 1))
+    }
+
+    fn exchange_header(&self, at: Offset, current: u64, new: u64) -> Option<Result<u64, u64>> {
+        match self.fault {
+            Fault::PublishWithoutVersion => {
+                let change = (current ^ new) & LIVE;
+                for _ in 0..16 {
+                    let there = self.memory.load(at, Load::Acquire);
+                    let next = (there ^ change).wrapping_add(VERSION);
+                    let outcome =
+                        self.memory
+                            .compare_exchange(at, there, next, Rmw::AcqRel, Load::Relaxed);
+                    if outcome.is_ok() {
+                        return Some(Ok(current));
+                    }
+                }
+                Some(Err(current))
+            }
+            Fault::SlotEmptiedBlindly => {
+                for slot in self.cleared(at, current, new) {
+                    let word = self.memory.load(slot, Load::Relaxed);
+                    let _ =
+                        self.memory
+                            .compare_exchange(slot, word, EMPTY, Rmw::AcqRel, Load::Relaxed);
+                }
+                None
+            }
+            Fault::WipeBeforeUnlink => {
+                for slot in self.cleared(at, current, new) {
+                    let unit = self.memory.load(slot, Load::Relaxed) & u64::from(u32::MAX);
+                    self.memory.write_zeros(Offset::new(unit * 8 + 3), 5);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<M: Memory> Memory for Faulty<M> {
+    fn word_count(&self) -> u64 {
+        self.memory.word_count()
+    }
+
+    #[track_caller]
+    fn load(&self, at: Offset, order: Load) -> u64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.fault == Fault::NoHeaderRecheck && self.is_header(at) {
+            if order == Load::Relaxed
+                && let Some(first) = seen.get(&at)
+            {
+                return *first;
+            }
+            drop(seen);
+            let first = self.memory.load(at, order);
+            seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(at, first);
+            return first;
+        }
+        drop(seen);
+        self.memory.load(at, order)
+    }
+
+    #[track_caller]
+    fn store(&self, at: Offset, value: u64, order: Store) {
+        self.memory.store(at, value, order);
+    }
+
+    #[track_caller]
+    fn compare_exchange(
+        &self,
+        at: Offset,
+        current: u64,
+        new: u64,
+        success: Rmw,
+        failure: Load,
+    ) -> Result<u64, u64> {
+        if self.is_header(at)
+            && let Some(outcome) = self.exchange_header(at, current, new)
+        {
+            return outcome;
+        }
+        self.memory
+            .compare_exchange(at, current, new, success, failure)
+    }
+
+    #[track_caller]
+    fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_add(at, value, order)
+    }
+
+    #[track_caller]
+    fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_and(at, value, order)
+    }
+
+    #[track_caller]
+    fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_or(at, value, order)
+    }
+
+    #[track_caller]
+    fn fence(&self, order: Fence) {
+        self.memory.fence(order);
+    }
+
+    #[track_caller]
+    fn spin(&self, backoff: &Backoff) {
+        if self.fault != Fault::Impatient {
+            self.memory.spin(backoff);
+        }
+    }
+}
+
+impl<M> fmt::Debug for Faulty<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Faulty")
+            .field("fault", &self.fault)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
