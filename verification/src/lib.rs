@@ -8,15 +8,21 @@
 pub mod engine;
 pub mod faulty;
 pub mod history;
+pub mod litmus;
 pub mod memory;
 pub mod scenario;
 pub mod spec;
 pub mod suite;
+mod sweep;
+pub mod toys;
 mod world;
 
 pub use engine::{
     Budget, Coverage, DepthFirstEngine, Engine, Execution, Failure, FailureKind, LoomEngine, Model,
     Outcome, Participant, Replay, Scheduling, Shuttle, ShuttleEngine, ViewEngine,
 };
-pub use memory::{CrashMemory, Kill, Killed, Lost};
+pub use memory::{
+    CrashMemory, Kill, Killed, Lost, Mutation, Names, Site, Weakened, Weakening, explain,
+};
+pub use sweep::{Sweep, sweep};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};

@@ -9,6 +9,7 @@ pub mod plan;
 pub mod replay;
 mod report;
 mod run;
+mod shapes;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use crate::scenario::{Order, Scenario};
 
 pub use report::{Report, Row};
 pub use run::{run, run_all};
+pub use shapes::run_litmus;
 
 /// An engine by name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,7 +113,7 @@ pub struct Bound {
 
 /// Kills that a check goes through.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Sweep {
+pub struct Victim {
     /// Who is killed, from 1: before each of its shared accesses in turn.
     pub participant: u32,
     /// Relaxed stores that are lost with it, as in [`KillPoint`](crate::scenario::KillPoint).
@@ -126,7 +128,7 @@ pub struct Check {
     /// The scenario.
     pub scenario: Scenario,
     /// Kills, if any.
-    pub sweep: Option<Sweep>,
+    pub victim: Option<Victim>,
     /// The engine.
     pub engine: EngineKind,
     /// How far.
@@ -136,13 +138,13 @@ pub struct Check {
 impl Check {
     /// The scenario's text, with `participant@*` for a sweep.
     pub fn scenario_name(&self) -> String {
-        match self.sweep {
+        match self.victim {
             None => self.scenario.to_string(),
-            Some(Sweep {
+            Some(Victim {
                 participant,
                 lost: 0,
             }) => format!("{} ! {participant}@*", self.scenario),
-            Some(Sweep { participant, lost }) => {
+            Some(Victim { participant, lost }) => {
                 format!("{} ! {participant}@*~{lost:x}", self.scenario)
             }
         }

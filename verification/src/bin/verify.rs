@@ -14,7 +14,9 @@ use shm_verification::scenario::Scenario;
 use shm_verification::suite::pins::Pins;
 use shm_verification::suite::plan::{Tier, plan};
 use shm_verification::suite::replay::ReplayPoint;
-use shm_verification::suite::{Bound, Check, EngineKind, Report, Sweep, run_all, table_from_name};
+use shm_verification::suite::{
+    Bound, Check, EngineKind, Report, Victim, run_all, run_litmus, table_from_name,
+};
 
 /// Checks the shipped tables under loom, shuttle and a weak-memory machine, with kills.
 ///
@@ -41,6 +43,12 @@ enum Command {
     Quick(Planned),
     /// Larger bounds, more scenarios and more draws: an hour and more.
     Deep(Planned),
+    /// Every litmus shape on every engine, against the verdicts on record.
+    Litmus {
+        /// Writes the report as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// One scenario.
     Scenario(One),
     /// One execution again, as a failure names it.
@@ -108,6 +116,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Quick(planned) => run_plan(Tier::Quick, &planned),
         Command::Deep(planned) => run_plan(Tier::Deep, &planned),
+        Command::Litmus { json } => {
+            let report = run_litmus(|row| println!("{row}"));
+            finish(&report, json.as_deref())
+        }
         Command::Scenario(one) => run_one(&one),
         Command::Replay { point } => run_replay(&point),
     };
@@ -164,7 +176,7 @@ fn run_one(one: &One) -> Passed {
     let engines = one
         .engine
         .map_or_else(|| EngineKind::ALL.to_vec(), |engine| vec![engine]);
-    let sweep = one.kill.map(|participant| Sweep {
+    let victim = one.kill.map(|participant| Victim {
         participant,
         lost: one.lost,
     });
@@ -179,7 +191,7 @@ fn run_one(one: &One) -> Passed {
             engines.iter().map(|engine| Check {
                 table: *table,
                 scenario: one.text.clone(),
-                sweep,
+                victim,
                 engine: *engine,
                 bound,
             })

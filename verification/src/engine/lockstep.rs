@@ -436,18 +436,23 @@ fn give_way() {
 /// Coroutines, kept from one execution to the next.
 #[derive(Default)]
 pub(crate) struct Crew {
-    members: Vec<Generator<'static, (), ()>>,
+    members: Vec<Option<Generator<'static, (), ()>>>,
 }
 
 impl Crew {
     fn start(&mut self, member: usize, body: impl FnOnce() + Send + 'static) {
-        match self.members.get_mut(member) {
+        if self.members.len() <= member {
+            self.members.resize_with(member + 1, || None);
+        }
+        match &mut self.members[member] {
             Some(idle) => idle.init_code(body),
-            None => self.members.push(Gn::new_opt(STACK_WORDS, body)),
+            none => *none = Some(Gn::new_opt(STACK_WORDS, body)),
         }
     }
 
     fn resume(&mut self, member: usize) {
-        self.members[member].resume();
+        if let Some(member) = &mut self.members[member] {
+            member.resume();
+        }
     }
 }

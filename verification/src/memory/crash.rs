@@ -220,7 +220,10 @@ impl<M: Memory> Memory for CrashMemory<M> {
         if !self.step() {
             return 0;
         }
-        self.held(at).unwrap_or_else(|| self.memory.load(at, order))
+        match self.held(at) {
+            Some(value) => value,
+            None => self.memory.load(at, order),
+        }
     }
 
     #[track_caller]

@@ -4,8 +4,9 @@
 //!
 //! Every word has the list of all values stored to it, oldest first. A *view* says, for each word,
 //! how far down the list its owner has come: older values are out of reach. A load takes any value
-//! that its thread's view does not exclude. Each stored value carries the view that it releases, and
-//! whoever acquires it joins that view to its own.
+//! that its thread's view does not exclude. A store may go to any place of the list that is below
+//! its thread's view, but not between a value and the read-modify-write that took it. Each stored
+//! value carries the view that it releases, and whoever acquires it joins that view to its own.
 //!
 //! A thread has three views: `current` limits what it reads; `acquired` is what an acquire fence
 //! would add (the views of all values read so far, relaxed or not); `released` is what a relaxed
@@ -19,8 +20,8 @@
 //!
 //! # Limits
 //!
-//! A load never takes a value of the future (no load buffering), and the order of the stores to one
-//! word is the order in which they were executed (so 2+2W is never shown).
+//! A load never takes a value of the future: no load buffering. A read-modify-write takes the newest
+//! value, also where C11 would let it take an older one that no other has taken.
 //!
 //! # Source
 //!
@@ -34,7 +35,8 @@ use shm_arena::{Fence, Load, Rmw, Store};
 /// How far down each word's list its owner has come, and how many marks of each thread it knows.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 struct View {
-    words: Vec<u32>,
+    /// Position of the oldest value in reach.
+    words: Vec<u64>,
     marks: Vec<u32>,
 }
 
@@ -42,6 +44,10 @@ struct View {
 #[derive(Clone, Debug)]
 struct Message {
     value: u64,
+    /// Its position in the order of the word's values; there are gaps for later ones.
+    position: u64,
+    /// A read-modify-write took the value before this one: nothing comes between.
+    attached: bool,
     /// What it releases beside itself, if anything.
     view: Option<Arc<View>>,
 }
@@ -92,11 +98,14 @@ impl Machine {
     /// Adds zeroed words; gives the index of the first.
     pub(crate) fn allocate(&mut self, words: usize) -> usize {
         let first = self.cells.len();
+        let initial = Message {
+            value: 0,
+            position: 0,
+            attached: false,
+            view: None,
+        };
         let cell = Cell {
-            messages: vec![Message {
-                value: 0,
-                view: None,
-            }],
+            messages: vec![initial],
             place: None,
         };
         self.cells.resize(first + words, cell);
@@ -126,28 +135,57 @@ impl Machine {
     /// How many values of a word are in reach of a thread; at least one.
     pub(crate) fn reach(&self, thread: usize, word: usize) -> usize {
         let cell = &self.cells[word];
-        cell.messages.len() - self.threads[thread].current.at(cell.place)
+        let oldest = self.threads[thread].current.at(cell.place);
+        cell.messages
+            .iter()
+            .rev()
+            .take_while(|message| message.position >= oldest)
+            .count()
     }
 
     /// Reads the value of this age: 0 is the newest, and an age is below the reach.
     pub(crate) fn load(&mut self, thread: usize, word: usize, age: usize, order: Load) -> u64 {
         let cell = &self.cells[word];
-        let index = cell.messages.len() - 1 - age;
-        let message = &cell.messages[index];
+        let message = &cell.messages[cell.messages.len() - 1 - age];
         let thread = &mut self.threads[thread];
         debug_assert!(
-            index >= thread.current.at(cell.place),
+            message.position >= thread.current.at(cell.place),
             "a value out of reach"
         );
-        thread.see(cell.place, index);
+        thread.see(cell.place, message.position);
         thread.receive(message.view.as_deref(), order);
         message.value
     }
 
-    /// Stores a value.
-    pub(crate) fn store(&mut self, thread: usize, word: usize, value: u64, order: Store) {
-        let releases = order == Store::Release;
-        self.append(thread, word, value, releases, None);
+    /// The ages that a store may have when it is made: 0 puts it last.
+    pub(crate) fn gaps(&self, thread: usize, word: usize) -> Vec<usize> {
+        let cell = &self.cells[word];
+        let seen = self.threads[thread].current.at(cell.place);
+        let younger = cell.messages.windows(2).rev().enumerate();
+        let gaps = younger.take_while(|(_, pair)| pair[0].position >= seen);
+        let open =
+            gaps.filter(|(_, pair)| !pair[1].attached && pair[1].position - pair[0].position > 1);
+        std::iter::once(0)
+            .chain(open.map(|(age, _)| age + 1))
+            .collect()
+    }
+
+    /// Stores a value, with as many younger ones as its age says.
+    pub(crate) fn store(
+        &mut self,
+        thread: usize,
+        word: usize,
+        value: u64,
+        age: usize,
+        order: Store,
+    ) {
+        let stored = Stored {
+            value,
+            age,
+            releases: order == Store::Release,
+            taken: None,
+        };
+        self.insert(thread, word, stored);
     }
 
     /// Changes the newest value; gives what it was.
@@ -171,7 +209,13 @@ impl Machine {
             Load::Relaxed
         };
         self.load(thread, word, 0, load);
-        self.append(thread, word, new(read.value), releases, read.view);
+        let stored = Stored {
+            value: new(read.value),
+            age: 0,
+            releases,
+            taken: Some(read.view),
+        };
+        self.insert(thread, word, stored);
         read.value
     }
 
@@ -224,18 +268,17 @@ impl Machine {
         before
     }
 
-    fn append(
-        &mut self,
-        thread: usize,
-        word: usize,
-        value: u64,
-        releases: bool,
-        sequence: Option<Arc<View>>,
-    ) {
+    fn insert(&mut self, thread: usize, word: usize, stored: Stored) {
+        let Stored {
+            value,
+            age,
+            releases,
+            taken,
+        } = stored;
         let cell = &mut self.cells[word];
         // Until a second thread exists, everybody knows everything: no history is needed.
         if self.threads.len() == 1 {
-            cell.messages[0] = Message { value, view: None };
+            cell.messages[0].value = value;
             return;
         }
         let places = &mut self.places;
@@ -243,31 +286,59 @@ impl Machine {
             *places += 1;
             *places - 1
         });
+        let index = cell.messages.len() - age;
+        let before = cell.messages[index - 1].position;
+        let position = match cell.messages.get(index) {
+            Some(after) => before + (after.position - before) / 2,
+            None => before + GAP,
+        };
         let thread = &mut self.threads[thread];
-        thread.see(Some(place), cell.messages.len());
+        thread.see(Some(place), position);
         let own = if releases {
             Some(Arc::new(thread.current.clone()))
         } else {
             thread.released.clone()
         };
-        let view = match (own, sequence) {
-            (Some(own), Some(sequence)) => {
+        let attached = taken.is_some();
+        let view = match (own, taken.flatten()) {
+            (Some(own), Some(taken)) => {
                 let mut both = View::clone(&own);
-                both.join(&sequence);
+                both.join(&taken);
                 Some(Arc::new(both))
             }
-            (own, sequence) => own.or(sequence),
+            (own, taken) => own.or(taken),
         };
-        cell.messages.push(Message { value, view });
+        cell.messages.insert(
+            index,
+            Message {
+                value,
+                position,
+                attached,
+                view,
+            },
+        );
     }
 }
 
+/// A value about to be stored.
+struct Stored {
+    value: u64,
+    /// How many values of the word stay younger.
+    age: usize,
+    releases: bool,
+    /// What the value that a read-modify-write took releases.
+    taken: Option<Option<Arc<View>>>,
+}
+
+/// Room between two values that were stored one after the other: enough for 20 halvings.
+const GAP: u64 = 1 << 20;
+
 impl Thread {
-    /// Values of a word before this index are out of reach from here.
-    fn see(&mut self, place: Option<usize>, index: usize) {
+    /// Values of a word before this position are out of reach from here.
+    fn see(&mut self, place: Option<usize>, position: u64) {
         let Some(place) = place else { return };
-        self.current.raise(place, index);
-        self.acquired.raise(place, index);
+        self.current.raise(place, position);
+        self.acquired.raise(place, position);
     }
 
     /// Takes in what a value read releases.
@@ -281,18 +352,18 @@ impl Thread {
 }
 
 impl View {
-    fn at(&self, place: Option<usize>) -> usize {
+    fn at(&self, place: Option<usize>) -> u64 {
         place
             .and_then(|place| self.words.get(place))
-            .map_or(0, |index| *index as usize)
+            .copied()
+            .unwrap_or(0)
     }
 
-    fn raise(&mut self, place: usize, index: usize) {
+    fn raise(&mut self, place: usize, position: u64) {
         if self.words.len() <= place {
             self.words.resize(place + 1, 0);
         }
-        let index = u32::try_from(index).expect("an execution has a bounded number of stores");
-        self.words[place] = self.words[place].max(index);
+        self.words[place] = self.words[place].max(position);
     }
 
     fn join(&mut self, other: &Self) {
@@ -301,9 +372,9 @@ impl View {
     }
 }
 
-fn raise_all(own: &mut Vec<u32>, other: &[u32]) {
+fn raise_all<T: Copy + Default + Ord>(own: &mut Vec<T>, other: &[T]) {
     if own.len() < other.len() {
-        own.resize(other.len(), 0);
+        own.resize(other.len(), T::default());
     }
     for (own, other) in own.iter_mut().zip(other) {
         *own = (*own).max(*other);

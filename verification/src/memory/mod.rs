@@ -5,13 +5,19 @@ mod crash;
 mod loom;
 mod machine;
 mod shuttle;
+mod trace;
 mod view;
+mod weaken;
 
 pub use crash::{CrashMemory, Kill, Killed, Lost};
 pub use loom::LoomMemory;
 pub(crate) use machine::Machine;
 pub use shuttle::ShuttleMemory;
+pub use trace::{Names, TraceExecution, TraceMemory, explain};
 pub use view::ViewMemory;
+pub use weaken::{
+    Mutation, Ordered, Site, Strength, WeakenExecution, WeakenMemory, Weakened, Weakening,
+};
 
 use shm_arena::Offset;
 

@@ -73,7 +73,9 @@ impl Memory for ViewMemory {
     fn store(&self, at: Offset, value: u64, order: Store) {
         let word = self.word(at);
         self.shared.access(Step::Store { word }, |run, me| {
-            run.machine.store(me, word, value, order);
+            let gaps = run.machine.gaps(me, word);
+            let age = gaps[run.age(me, gaps.len())];
+            run.machine.store(me, word, value, age, order);
             run.changed();
             run.note(Access::Store, word, value);
         });

@@ -27,7 +27,7 @@ impl Known {
 /// The catalogue.
 pub const KNOWN: [Known; 17] = [
     Known {
-        scenario: "insert a | insert a",
+        scenario: "insert a | insert a, get a",
         defect: "two inserts of one key both succeed",
     },
     Known {

@@ -25,9 +25,11 @@ pub struct Size {
 /// Every scenario of a size up to isomorphism, from each initial state: every subset of the keys is
 /// there at the start.
 pub fn all(size: Size) -> Vec<Scenario> {
-    let alphabet: Vec<Step> = (0..size.keys)
+    let mut alphabet: Vec<Step> = (0..size.keys)
         .flat_map(|key| Verb::ALL.map(|verb| Step::Call { verb, key }))
         .collect();
+    // Sequences and choices come out in the order of the alphabet, and are compared in that order.
+    alphabet.sort();
     let programs = sequences(&alphabet, size.calls);
     let mut scenarios = Vec::new();
     for chosen in multisets(&programs, size.participants) {

@@ -2,7 +2,7 @@
 
 use shm_table::Kind;
 
-use super::{Bound, Check, EngineKind, Sweep};
+use super::{Bound, Check, EngineKind, Victim};
 use crate::scenario::generate::{self, Size};
 use crate::scenario::{Scenario, catalogue};
 
@@ -92,7 +92,7 @@ impl Plan {
         Check {
             table: self.table,
             scenario,
-            sweep: None,
+            victim: None,
             engine,
             bound,
         }
@@ -197,9 +197,17 @@ impl Plan {
         let mut checks = Vec::new();
         for (seed, known) in (1..).zip(catalogue::KNOWN) {
             let scenario = known.scenario();
-            let limit = self.choose(4_000, 500_000);
-            checks.push(self.enumerate(scenario.clone(), EngineKind::Loom, 2, limit));
-            checks.push(self.enumerate(scenario.clone(), EngineKind::DepthFirst, 2, limit));
+            let (preemptions, limit) = match self.tier {
+                Tier::Quick => (2, 4_000),
+                Tier::Deep => (3, 500_000),
+            };
+            checks.push(self.enumerate(scenario.clone(), EngineKind::Loom, preemptions, limit));
+            checks.push(self.enumerate(
+                scenario.clone(),
+                EngineKind::DepthFirst,
+                preemptions,
+                limit,
+            ));
             let draws = self.choose(2_000, 300_000);
             checks.push(self.draw(scenario.clone(), EngineKind::View, draws, seed));
             let draws = self.choose(1_000, 100_000);
@@ -216,11 +224,11 @@ impl Plan {
                 .parse()
                 .unwrap_or_else(|error| panic!("{text}: {error}"));
             let mut sweep = |check: Check, lost| {
-                let sweep = Some(Sweep {
+                let victim = Some(Victim {
                     participant: 1,
                     lost,
                 });
-                checks.push(Check { sweep, ..check });
+                checks.push(Check { victim, ..check });
             };
             let view = self.draw(
                 scenario.clone(),

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::pins::Pins;
 use super::replay::ReplayPoint;
 use super::{Check, Total};
+use crate::engine::Outcome;
+use crate::litmus::Shape;
 
 /// What one check gave.
 #[derive(Clone, Debug, Serialize)]
@@ -80,6 +82,39 @@ impl Row {
             replay,
             note: None,
             check: Some(check.clone()),
+        }
+    }
+
+    /// The row of a litmus shape on one engine of the litmus table: it fails where the verdict is not
+    /// the one on record.
+    pub(super) fn of_shape(shape: &Shape, index: usize, engine: &str) -> Self {
+        let on_record = shape.verdicts[index];
+        let (outcome, failure) = match shape.verdict(index) {
+            Ok((verdict, outcome)) => {
+                let differs = verdict != on_record;
+                let problem = format!("the outcome is {verdict:?}, on record is {on_record:?}");
+                (Some(outcome), differs.then_some(problem))
+            }
+            Err(problem) => (None, Some(problem)),
+        };
+        Self {
+            table: "litmus".to_owned(),
+            scenario: shape.name.to_owned(),
+            engine: engine.to_owned(),
+            bound: "all".to_owned(),
+            executions: outcome.as_ref().map_or(0, |outcome| outcome.executions),
+            kills: 0,
+            executions_per_second: outcome.as_ref().map_or(0.0, Outcome::rate),
+            elapsed_s: outcome
+                .as_ref()
+                .map_or(0.0, |outcome| outcome.elapsed.as_secs_f64()),
+            complete: outcome.as_ref().is_some_and(Outcome::is_complete),
+            coverage: format!("{on_record:?}"),
+            pinned: None,
+            failure,
+            replay: None,
+            note: None,
+            check: None,
         }
     }
 

@@ -11,7 +11,7 @@ use shm_table::Kind;
 use super::pins::Pins;
 use super::replay::ReplayPoint;
 use super::report::{Report, Row};
-use super::{Check, EngineKind, Sweep, Total};
+use super::{Check, EngineKind, Total, Victim};
 use crate::engine::{
     Budget, DepthFirstEngine, Engine, Failure, FailureKind, LoomEngine, Outcome, Replay,
     ShuttleEngine, ViewEngine,
@@ -28,18 +28,20 @@ const CUT_OFF_POINTS: u32 = 8;
 pub fn run(check: &Check) -> Row {
     let started = Instant::now();
     let mut total = Total::new();
-    match check.sweep {
+    match check.victim {
         None => explore(check, &check.scenario, &mut total),
-        Some(sweep) => run_sweep(check, sweep, &mut total),
+        Some(victim) => run_sweep(check, victim, &mut total),
     }
     Row::new(check, total, started.elapsed())
 }
 
 /// Kills before each access in turn, until the participant has ended before every one of some.
-fn run_sweep(check: &Check, sweep: Sweep, total: &mut Total) {
+fn run_sweep(check: &Check, victim: Victim, total: &mut Total) {
     let mut without_kill = 0;
     for access in 0..=SWEEP_ACCESSES_MAX {
-        let scenario = check.scenario.killed(sweep.participant, access, sweep.lost);
+        let scenario = check
+            .scenario
+            .killed(victim.participant, access, victim.lost);
         let kills = total.kills;
         explore(check, &scenario, total);
         if total.failure.is_some() {
@@ -58,11 +60,11 @@ fn run_sweep(check: &Check, sweep: Sweep, total: &mut Total) {
     }
     let message = format!(
         "participant {} makes more than {SWEEP_ACCESSES_MAX} accesses",
-        sweep.participant
+        victim.participant
     );
     let scenario = check
         .scenario
-        .killed(sweep.participant, SWEEP_ACCESSES_MAX, sweep.lost);
+        .killed(victim.participant, SWEEP_ACCESSES_MAX, victim.lost);
     total.failure = Some((scenario, unexplored(check, message)));
 }
 
