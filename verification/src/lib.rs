@@ -2,7 +2,72 @@
 //!
 //! A [`Model`] is a small concurrent program over an [`Execution`]: it asks for memory, starts
 //! participants and states what must hold. The same source runs on every [`Engine`]. What an engine
-//! can find and what it is blind to is on record in the litmus suite.
+//! can find and what it is blind to is on record in the litmus suite ([`litmus::Table`]).
+//!
+//! # Which engine
+//!
+//! | engine | explores | blind to |
+//! |---|---|---|
+//! | [`LoomEngine`] | all executions of up to four participants and the model, within a bound | load buffering, stale failed exchanges, and a few executions that it misses |
+//! | [`ShuttleEngine`] | random sequentially consistent executions, any number of participants | every ordering |
+//! | [`ViewEngine`] | random executions of the weak-memory machine, any number of participants | load buffering |
+//! | [`DepthFirstEngine`] | all executions of the same machine, within a bound | load buffering, useless turns of a wait |
+//!
+//! # Checking a lock of your own
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use shm_arena::{Backoff, Load, Memory, Offset, Rmw, Store};
+//! use shm_verification::{
+//!     Budget, DepthFirstEngine, Engine, Execution, LoomEngine, Model, ViewEngine,
+//! };
+//!
+//! const LOCK: Offset = Offset::new(0);
+//! const COUNT: Offset = Offset::new(1);
+//!
+//! fn locked<M: Memory>(memory: &M, work: impl FnOnce()) {
+//!     let backoff = Backoff::new();
+//!     while memory.compare_exchange(LOCK, 0, 1, Rmw::Acquire, Load::Relaxed).is_err() {
+//!         memory.spin(&backoff);
+//!     }
+//!     work();
+//!     memory.store(LOCK, 0, Store::Release);
+//! }
+//!
+//! struct TwoCounters;
+//!
+//! impl Model for TwoCounters {
+//!     fn run<X: Execution>(&self, execution: &X) {
+//!         let memory = execution.memory(2);
+//!         let counters = [memory.clone(), memory.clone()].map(|memory| {
+//!             execution.spawn(move || {
+//!                 locked(&memory, || {
+//!                     let count = memory.load(COUNT, Load::Relaxed);
+//!                     memory.store(COUNT, count + 1, Store::Relaxed);
+//!                 });
+//!             })
+//!         });
+//!         for counter in counters {
+//!             counter.join();
+//!         }
+//!         assert_eq!(memory.load(COUNT, Load::Relaxed), 2);
+//!     }
+//! }
+//!
+//! let model = Arc::new(TwoCounters);
+//! for outcome in [
+//!     LoomEngine.run(&model, &Budget::default()),
+//!     DepthFirstEngine.run(&model, &Budget::default()),
+//!     ViewEngine::default().run(&model, &Budget::executions(1_000)),
+//! ] {
+//!     println!("{outcome}");
+//!     outcome.expect_pass("two counters");
+//! }
+//! ```
+//!
+//! A failure says how to have it again; [`explain`] prints it as a table of accesses. Kills are in
+//! [`World`] and [`sweep`](sweep()), ordering mutants in [`Weakened`].
 #![forbid(unsafe_code)]
 
 pub mod engine;
@@ -22,7 +87,8 @@ pub use engine::{
     Outcome, Participant, Replay, Scheduling, Shuttle, ShuttleEngine, ViewEngine,
 };
 pub use memory::{
-    CrashMemory, Kill, Killed, Lost, Mutation, Names, Site, Weakened, Weakening, explain,
+    CrashMemory, Kill, Killed, Lost, Mutation, Names, Ordered, Site, Strength, Weakened, Weakening,
+    explain,
 };
 pub use sweep::{Sweep, sweep};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};

@@ -1,4 +1,4 @@
-//! A kill before every access of a model, with every loss of relaxed stores that C11 allows.
+//! A kill at every place of a model, with every loss of relaxed stores that C11 allows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const RANDOM_SUBSETS: u64 = 32;
 #[derive(Clone, PartialEq, Debug)]
 #[must_use]
 pub struct Sweep {
-    /// Accesses before which the victim was killed: all those that it makes.
+    /// Places at which the victim was killed: before each access that it makes, and at its end.
     pub kill_points: u64,
     /// Pairs of kill point and lost stores that were explored.
     pub kills: u64,
@@ -28,8 +28,8 @@ pub struct Sweep {
     pub failure: Option<(Kill, Failure)>,
 }
 
-/// Explores the model that `make` gives for a kill before each access in turn, until the victim
-/// outlives every execution. With `losses`, each kill point is explored once more for every subset
+/// Explores the model that `make` gives for a kill before each access in turn and one at the end,
+/// until the victim outlives every execution. With `losses`, each kill point is explored once more for every subset
 /// of the relaxed stores that the kill could lose (up to 6 of them; for more, 32 random subsets).
 pub fn sweep<E: Engine, P: Model>(
     engine: &E,

@@ -50,6 +50,8 @@ impl<T> Ended<T> {
 /// whoever receives it sees all that the dead one stored.
 pub struct ModelLiveness<M> {
     beacons: M,
+    /// The participant's memory, whose stores are all made before a beacon changes.
+    memory: CrashMemory<M>,
     participant: u32,
     held: Mutex<Vec<RecordIndex>>,
 }
@@ -102,6 +104,7 @@ impl<X: Execution> World<X> {
     fn place_in(&self, participant: u32, memory: CrashMemory<X::Memory>) -> Place<X> {
         let liveness = Arc::new(ModelLiveness {
             beacons: self.outside.clone(),
+            memory: memory.clone(),
             participant,
             held: Mutex::default(),
         });
@@ -149,6 +152,7 @@ impl<M: Memory> ModelLiveness<M> {
     }
 
     fn free(&self, record: RecordIndex) {
+        self.memory.release();
         self.beacons.fetch_and(beacon(record), 0, Rmw::Release);
     }
 }
@@ -156,6 +160,7 @@ impl<M: Memory> ModelLiveness<M> {
 impl<M: Memory> Liveness for ModelLiveness<M> {
     fn hold(&self, record: RecordIndex) -> bool {
         let mine = u64::from(self.participant) + 1;
+        self.memory.release();
         let taken = self
             .beacons
             .compare_exchange(beacon(record), 0, mine, Rmw::AcqRel, Load::Relaxed)
@@ -169,7 +174,12 @@ impl<M: Memory> Liveness for ModelLiveness<M> {
         taken
     }
 
+    /// A participant that unwinds keeps its beacons until it is dead: giving one back is an access,
+    /// and others would run in the middle of the unwind.
     fn release(&self, record: RecordIndex) {
+        if std::thread::panicking() {
+            return;
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(index) = held.iter().position(|held| *held == record) else {
             return;

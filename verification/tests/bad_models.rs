@@ -266,3 +266,37 @@ fn loom_has_four_participants_beside_the_model_and_says_so() {
     let failure = outcome.expect_failure("five participants");
     assert_eq!(failure.kind, FailureKind::TooManyParticipants, "{failure}");
 }
+
+/// Makes the same accesses in the first executions, and others later.
+struct Drifts(Mutex<u64>);
+
+impl Model for Drifts {
+    fn run<X: Execution>(&self, execution: &X) {
+        let mut count = self.0.lock().unwrap();
+        *count += 1;
+        let late = *count > 4;
+        drop(count);
+        let memory = execution.memory(2);
+        let other = memory.clone();
+        let thread = execution.spawn(move || {
+            other.fetch_add(WORD, 1, Rmw::Relaxed);
+            if late {
+                other.load(WORD + 1, Load::Relaxed);
+                other.fetch_add(WORD + 1, 1, Rmw::Relaxed);
+            }
+            other.fetch_add(WORD, 1, Rmw::Relaxed);
+        });
+        memory.load(WORD, Load::Relaxed);
+        memory.fetch_add(WORD + 1, 1, Rmw::Relaxed);
+        memory.load(WORD, Load::Relaxed);
+        thread.join();
+    }
+}
+
+#[test]
+fn an_enumeration_notices_a_model_that_drifts() {
+    let outcome = DepthFirstEngine.run(&Arc::new(Drifts(Mutex::new(0))), &Budget::default());
+    let failure = outcome.expect_failure("a drifting model");
+    println!("{outcome}");
+    assert_eq!(failure.kind, FailureKind::Divergent, "{failure}");
+}

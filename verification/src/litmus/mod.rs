@@ -7,8 +7,9 @@
 
 mod shapes;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shm_arena::{Fence, Load, Memory, Offset, Rmw, Store};
 
@@ -36,7 +37,7 @@ pub enum Instruction {
 }
 
 /// What a shape's execution read: registers by thread, and the words in the end.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Registers {
     /// What each thread read, in order.
     pub threads: Vec<Vec<u64>>,
@@ -113,13 +114,61 @@ impl Shape {
     }
 }
 
+/// Every outcome of a shape that an engine shows, and in how many executions. Panics if the engine
+/// reports a defect.
+pub fn outcomes<E: Engine>(
+    shape: &Shape,
+    engine: &E,
+    budget: &Budget,
+) -> (BTreeSet<Registers>, u64) {
+    let collector = Arc::new(Collector {
+        shape: *shape,
+        seen: Mutex::default(),
+    });
+    let outcome = engine.run(&collector, budget);
+    outcome.expect_pass(shape.name);
+    let seen = collector
+        .seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    (seen, outcome.executions)
+}
+
+#[derive(Debug)]
+struct Collector {
+    shape: Shape,
+    seen: Mutex<BTreeSet<Registers>>,
+}
+
+impl Model for Collector {
+    fn run<X: Execution>(&self, execution: &X) {
+        let registers = self.shape.execute(execution);
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(registers);
+    }
+}
+
 #[derive(Debug)]
 struct ShapeModel(Shape);
 
 impl Model for ShapeModel {
     fn run<X: Execution>(&self, execution: &X) {
+        let registers = self.0.execute(execution);
+        assert!(!(self.0.is_asked)(&registers), "{ASKED}");
+    }
+
+    fn name(&self) -> String {
+        self.0.name.to_owned()
+    }
+}
+
+impl Shape {
+    fn execute<X: Execution>(&self, execution: &X) -> Registers {
         let memory = execution.memory(WORDS);
-        let (own, others) = self.0.threads.split_last().expect("a shape has threads");
+        let (own, others) = self.threads.split_last().expect("a shape has threads");
         let started: Vec<_> = others
             .iter()
             .map(|&program| {
@@ -133,12 +182,7 @@ impl Model for ShapeModel {
         let words = (0..WORDS)
             .map(|word| memory.load(Offset::new(word), Load::Relaxed))
             .collect();
-        let registers = Registers { threads, words };
-        assert!(!(self.0.is_asked)(&registers), "{ASKED}");
-    }
-
-    fn name(&self) -> String {
-        self.0.name.to_owned()
+        Registers { threads, words }
     }
 }
 

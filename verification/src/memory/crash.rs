@@ -20,6 +20,8 @@ use shm_arena::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub struct Killed;
 
 /// When to die.
+///
+/// A participant that makes `n` accesses can die in `n + 1` places: before each, and after the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kill {
     /// Shared accesses that still happen; the next one does not.
@@ -92,16 +94,23 @@ impl<M: Memory> CrashMemory<M> {
             fate.phase = Phase::Running;
         }
         match panic::catch_unwind(AssertUnwindSafe(body)) {
-            Ok(value) => {
-                self.release();
-                if let Some(mut fate) = self.fate() {
-                    fate.phase = Phase::Idle;
-                }
-                Some(value)
-            }
+            Ok(value) => self.survives().then_some(value),
             Err(payload) if payload.is::<Killed>() => None,
             Err(payload) => panic::resume_unwind(payload),
         }
+    }
+
+    /// Whether a participant at its end does not die there.
+    fn survives(&self) -> bool {
+        if let Some(mut fate) = self.fate() {
+            if fate.phase == Phase::Dead || fate.accesses == fate.kill.after_accesses {
+                fate.die();
+                return false;
+            }
+            fate.phase = Phase::Idle;
+        }
+        self.release();
+        true
     }
 
     /// Accesses counted so far.
@@ -129,8 +138,7 @@ impl<M: Memory> CrashMemory<M> {
             Phase::Idle => true,
             Phase::Dead => false,
             Phase::Running if fate.accesses == fate.kill.after_accesses => {
-                fate.phase = Phase::Dead;
-                fate.held.clear();
+                fate.die();
                 drop(fate);
                 panic::resume_unwind(Box::new(Killed));
             }
@@ -170,9 +178,9 @@ impl<M: Memory> CrashMemory<M> {
         chosen || behind
     }
 
-    /// Lets go of every store that is held back, in program order.
+    /// Lets go of every store that is held back, in program order: before anything that releases.
     #[track_caller]
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         let Some(mut fate) = self.fate() else { return };
         fate.relaxed = 0;
         let held = std::mem::take(&mut fate.held);
@@ -198,6 +206,13 @@ impl<M: Memory> CrashMemory<M> {
         for (at, value) in now {
             self.memory.store(at, value, Store::Relaxed);
         }
+    }
+}
+
+impl Fate {
+    fn die(&mut self) {
+        self.phase = Phase::Dead;
+        self.held.clear();
     }
 }
 

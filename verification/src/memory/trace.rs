@@ -110,11 +110,11 @@ impl Log {
             let width = &mut widths[*who as usize];
             *width = (*width).max(text.chars().count());
         }
-        let mut table = format!("{:>5}", "");
+        let mut head = format!("{:>5}", "");
         for (who, width) in widths.iter().enumerate() {
-            let _ = write!(table, "  {:<width$}", format!("participant {who}"));
+            let _ = write!(head, "  {:<width$}", format!("participant {who}"));
         }
-        table.push('\n');
+        let mut table = format!("{}\n", head.trim_end());
         for (row, (who, text)) in record.rows.iter().enumerate() {
             let mut line = format!("{row:>5}");
             for (column, width) in widths.iter().enumerate() {
