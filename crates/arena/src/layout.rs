@@ -53,6 +53,7 @@ pub struct Layout {
     index: Offset,
     slabs: Offset,
     slab_shift: u32,
+    block_words_max: u64,
     word_count: u64,
 }
 
@@ -134,6 +135,7 @@ impl Layout {
             index,
             slabs,
             slab_shift,
+            block_words_max: u64::from(geometry.slab_units.min(SizeClass::UNITS_MAX)) * UNIT_WORDS,
             word_count,
         })
     }
@@ -237,13 +239,20 @@ impl Layout {
         (slab < self.geometry.slabs).then_some((slab, unit & (self.geometry.slab_units - 1)))
     }
 
-    /// Words from a block's start to the end of its slab, 0 if there is no such unit: no entry
-    /// reaches further. Takes any bit pattern.
-    #[inline]
-    pub fn words_ahead(&self, block: Block) -> u64 {
-        self.slab_of(block).map_or(0, |(_, before)| {
-            u64::from(self.geometry.slab_units - before) * UNIT_WORDS
-        })
+    /// Words that an entry at this block may have: up to the end of the slabs and no more than the
+    /// largest block has; 0 if no block can start there. Takes any bit pattern.
+    #[inline(always)]
+    pub const fn words_ahead(&self, block: Block) -> u64 {
+        let at = block.offset().word();
+        if at < self.slabs.word() || at >= self.word_count {
+            return 0;
+        }
+        let ahead = self.word_count - at;
+        if ahead < self.block_words_max {
+            ahead
+        } else {
+            self.block_words_max
+        }
     }
 
     /// The class that holds this many words in this segment, if there is one.
@@ -254,8 +263,8 @@ impl Layout {
     }
 
     /// Words of the largest block that this segment can have.
-    pub fn block_words_max(&self) -> u64 {
-        u64::from(self.geometry.slab_units.min(SizeClass::UNITS_MAX)) * UNIT_WORDS
+    pub const fn block_words_max(&self) -> u64 {
+        self.block_words_max
     }
 }
 
@@ -306,7 +315,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bit_pattern_reaches_past_a_slab(geometry in geometry(), unit in any::<u32>()) {
+        fn no_bit_pattern_reaches_past_the_segment(geometry in geometry(), unit in any::<u32>()) {
             let layout = Layout::new(geometry).unwrap();
             let block = Block::new(unit);
             let words = layout.words_ahead(block);

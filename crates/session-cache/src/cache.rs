@@ -28,6 +28,33 @@ use crate::value::SessionValue;
 ///
 /// Whatever goes wrong below is a miss or a [`Stored::Declined`], counted by reason: a cache costs
 /// a full handshake at worst.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use shm_arena::{BootClock, MappingOptions};
+/// use shm_session_cache::{CacheOptions, ClientAuth, Domain, DomainParts, SessionCache};
+/// use shm_table::{Kind, SharedTable, TableOptions};
+///
+/// let (options, mapping) = (TableOptions::default(), MappingOptions::default());
+/// let table = SharedTable::create_memfd("sessions", Kind::CasBucket, &options, &mapping)?;
+/// let domain = Domain::new(
+///     "my library 1",
+///     &DomainParts {
+///         protocol: "tls",
+///         certificates: &[b"the certificate in DER"],
+///         client_auth: ClientAuth::None,
+///         application: b"",
+///     },
+/// );
+/// let clock = Arc::new(BootClock);
+/// let cache = SessionCache::new(Arc::new(table), clock, domain, CacheOptions::default())?;
+///
+/// assert!(cache.put(b"id", b"session").is_stored());
+/// assert_eq!(cache.take(b"id").as_deref(), Some(&b"session"[..]));
+/// assert_eq!(cache.take(b"id"), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SessionCache {
     table: Arc<dyn Table>,

@@ -15,7 +15,7 @@ use crate::options::{CacheOptions, OptionsError};
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use shm_arena::SystemClock;
+/// # use shm_arena::BootClock;
 /// # use shm_session_cache::{CacheOptions, ClientAuth, DomainParts, RustlsSessions};
 /// # fn configure(
 /// #     mut config: rustls::ServerConfig,
@@ -28,7 +28,7 @@ use crate::options::{CacheOptions, OptionsError};
 ///     client_auth: ClientAuth::None,
 ///     application: b"",
 /// };
-/// let clock = Arc::new(SystemClock);
+/// let clock = Arc::new(BootClock);
 /// let sessions = RustlsSessions::new(table, clock, &may_resume, CacheOptions::default())?;
 /// config.session_storage = Arc::new(sessions);
 /// # Ok(config)
@@ -37,7 +37,9 @@ use crate::options::{CacheOptions, OptionsError};
 ///
 /// rustls keeps sessions here for TLS 1.2, and for TLS 1.3 unless the configuration has a ticketer.
 /// Under TLS 1.3 it takes what a client presents, so that a ticket resumes once over all
-/// processes; that is also its guard against replayed early data.
+/// processes; that is also its guard against replayed early data. It tells clients that such a
+/// ticket lives for 24 hours and checks no age itself: the cache's
+/// [`ttl_ms`](CacheOptions::ttl_ms) decides.
 #[derive(Debug)]
 pub struct RustlsSessions {
     cache: SessionCache,

@@ -4,9 +4,9 @@
 //!
 //! | module | crate | what is in it |
 //! |---|---|---|
-//! | [`table`] | `shm-table` | the [`Table`](table::Table) trait, its designs, the choice between them |
+//! | [`table`] | `shm-table` | the [`Table`](table::Table) trait and its designs |
 //! | [`arena`] | `shm-arena` | segments: files and memory descriptors that processes map |
-//! | [`session_cache`] | `shm-session-cache` | TLS sessions with expiry and domain; the rustls adapter |
+//! | [`session_cache`] | `shm-session-cache` | TLS sessions with expiry and domain, for rustls |
 //!
 //! [`prelude`] has the names that a program needs which creates a table, attaches to it from other
 //! processes, and keeps its TLS sessions there.
@@ -18,9 +18,11 @@ pub use shm_table as table;
 
 /// What most programs need, to be imported as a whole.
 pub mod prelude {
-    pub use shm_arena::{Clock, SegmentError, SystemClock};
+    pub use shm_arena::{AttachOptions, BootClock, Clock, CreateOptions, SegmentError};
     #[cfg(feature = "rustls-0_23")]
     pub use shm_session_cache::RustlsSessions;
     pub use shm_session_cache::{CacheOptions, ClientAuth, Domain, DomainParts, SessionCache};
-    pub use shm_table::{Entry, Insert, Kind, Put, Remove, Replace, Table, TableOptions};
+    pub use shm_table::{
+        Entry, Insert, Kind, Put, Remove, Replace, SharedTable, Table, TableOptions,
+    };
 }

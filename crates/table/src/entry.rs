@@ -41,7 +41,7 @@ impl EntryShape {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self {
             key_bytes: (bits & 0xff) as usize,
@@ -53,16 +53,22 @@ impl EntryShape {
         self.key_bytes as u64 | (self.value_bytes as u64) << 8
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn key_words(self) -> u64 {
-        self.key_bytes.div_ceil(8) as u64
+        words_of(self.key_bytes)
     }
 
     /// Words of the whole entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn words(self) -> u64 {
-        ENTRY_HEADER_WORDS + self.key_words() + self.value_bytes.div_ceil(8) as u64
+        ENTRY_HEADER_WORDS + self.key_words() + words_of(self.value_bytes)
     }
+}
+
+/// Words that so many bytes touch; never near the largest number, so the sum does not overflow.
+#[inline(always)]
+const fn words_of(bytes: usize) -> u64 {
+    (bytes as u64 + 7) >> 3
 }
 
 /// A block read as an entry. Nothing that it says is true before the caller has validated that the
@@ -75,7 +81,7 @@ pub(crate) struct EntryView<'a, M> {
 }
 
 impl<M> Clone for EntryView<'_, M> {
-    #[inline]
+    #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
@@ -85,7 +91,7 @@ impl<M> Copy for EntryView<'_, M> {}
 
 impl<'a, M: Memory> EntryView<'a, M> {
     /// `None` for a block number at which no block can start.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(arena: &'a Arena<M>, block: Block) -> Option<Self> {
         let words_ahead = arena.layout().words_ahead(block);
         (words_ahead > ENTRY_HEADER_WORDS).then(|| Self {
@@ -96,37 +102,37 @@ impl<'a, M: Memory> EntryView<'a, M> {
     }
 
     /// The entry with its lengths, if it can be one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shaped(arena: &'a Arena<M>, block: Block) -> Option<(Self, EntryShape)> {
         let entry = Self::new(arena, block)?;
         Some((entry, entry.shape()?))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self) -> u64 {
         self.memory.load(self.at, Load::Relaxed)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn metadata(&self) -> u64 {
         self.memory.load(self.at + 2, Load::Relaxed)
     }
 
     /// The lengths, if an entry of these lengths fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shape(&self) -> Option<EntryShape> {
         let shape = EntryShape::from_bits(self.memory.load(self.at + 1, Load::Relaxed));
         (shape.words() <= self.words_ahead).then_some(shape)
     }
 
     /// Whether the key is this one; the shape is the entry's own.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_key(&self, shape: EntryShape, key: &[u8]) -> bool {
         shape.key_bytes == key.len() && self.memory.equals(self.at + ENTRY_HEADER_WORDS, key)
     }
 
     /// Copies the value out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
         value.resize(shape.value_bytes, 0);
         self.memory
@@ -140,13 +146,13 @@ impl<'a, M: Memory> EntryView<'a, M> {
     }
 
     /// The block after this one in a chain.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&self) -> u64 {
         self.memory.load(self.at + 1, Load::Acquire) >> 32
     }
 
     /// Links another block after this one. Only under the lock of the chain.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_next(&self, next: u64, order: Store) {
         let lengths = self.memory.load(self.at + 1, Load::Relaxed) & u64::from(u32::MAX);
         self.memory.store(self.at + 1, lengths | next << 32, order);
@@ -163,7 +169,7 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new<M: Memory>(arena: &Arena<M>, entry: Entry<'a>) -> Result<Self, Error> {
         check_key(entry.key)?;
         let shape = EntryShape::new(entry.key.len(), entry.value.len());
@@ -186,7 +192,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Claims a block and writes the entry into it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write<M: Memory>(
         &self,
         lease: &mut Lease<'_, M>,

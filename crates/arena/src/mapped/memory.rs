@@ -151,6 +151,17 @@ impl MappedMemory {
         &self.descriptor
     }
 
+    /// Matches word by word: what few runs need, and out of the way of those that do not.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn match_words(&self, at: Offset, tag: u32, lanes: u32) -> u32 {
+        (0..lanes).fold(0, |matches, lane| {
+            let word = self.load(at + u64::from(lane), Load::Relaxed);
+            matches | u32::from(word >> 32 == u64::from(tag)) << lane
+        })
+    }
+
     #[inline(always)]
     fn words(&self) -> &[Word] {
         // SAFETY: `base` is aligned and `word_count` words from it lie in `mapping`, which lives as
@@ -243,10 +254,7 @@ impl Memory for MappedMemory {
             let wanted = (1 << lanes) - 1;
             return self.lanes.match_line(line, tag) >> first & wanted;
         }
-        (0..lanes).fold(0, |matches, lane| {
-            let word = self.load(at + u64::from(lane), Load::Relaxed);
-            matches | u32::from(word >> 32 == u64::from(tag)) << lane
-        })
+        self.match_words(at, tag, lanes)
     }
 
     #[inline(always)]

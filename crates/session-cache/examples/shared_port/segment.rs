@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shm_arena::{
-    AttachOptions, BootClock, CreateOptions, Environment, MappedLiveness, MappedMemory,
-    SegmentError, boot_id,
-};
-use shm_table::{AnyTable, Kind, Table, TableOptions};
+use shm_arena::{AttachOptions, CreateOptions};
+use shm_table::{Kind, SharedTable, Table, TableOptions};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -34,16 +31,8 @@ impl Segment {
             value_bytes: 100,
             ..TableOptions::default()
         };
-        let words = AnyTable::<Arc<MappedMemory>>::word_count(kind, &options)?;
-        MappedMemory::create(
-            &segment.path(),
-            8 * words,
-            &CreateOptions::default(),
-            |memory| {
-                let environment = environment(&memory)?;
-                AnyTable::create(kind, memory, &options, &environment).map(AnyTable::detach)
-            },
-        )?;
+        SharedTable::create_file(&segment.path(), kind, &options, &CreateOptions::default())?
+            .detach();
         Ok(segment)
     }
 
@@ -54,17 +43,10 @@ impl Segment {
 
 /// Joins the table in a file.
 pub(crate) fn attach(path: &Path) -> Result<Arc<dyn Table>, Failure> {
-    let memory = Arc::new(MappedMemory::attach(path, &AttachOptions::default())?);
-    let environment = environment(&memory)?;
-    Ok(Arc::new(AnyTable::attach(memory, &environment)?))
-}
-
-fn environment(memory: &Arc<MappedMemory>) -> Result<Environment, SegmentError> {
-    Ok(Environment {
-        liveness: Arc::new(MappedLiveness::new(memory.clone())?),
-        clock: Arc::new(BootClock),
-        boot: boot_id(),
-    })
+    Ok(Arc::new(SharedTable::attach_file(
+        path,
+        &AttachOptions::default(),
+    )?))
 }
 
 /// The design of this name.

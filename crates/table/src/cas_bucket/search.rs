@@ -2,7 +2,7 @@
 
 use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw};
 
-use super::word::{Header, Slot};
+use super::word::{Header, SLOTS_MAX, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
 use crate::entry::{EntryShape, EntryView, check_key};
@@ -27,6 +27,14 @@ pub(super) enum Search<'a, M> {
         what: &'static str,
         word: u64,
     },
+}
+
+/// What one look at a bucket gave.
+enum Look {
+    /// The metadata of the entry, or that there is none, at one instant.
+    Seen(Option<u64>),
+    /// Somebody changed the bucket meanwhile.
+    Changed,
 }
 
 /// A key's place: everything that follows from its hash.
@@ -75,16 +83,35 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
+    /// Words of the bucket whose slot is live and carries the tag: bit `i` speaks of word `i`.
+    #[inline(always)]
+    fn matches(&self, home: Home, header: Header) -> u32 {
+        let live_words = header.live() << 1;
+        if self.slots != SLOTS_MAX {
+            return self.matches_of_few(home, live_words);
+        }
+        let mut matches = self.memory().match_tags(home.at, home.tag, 8);
+        if live_words > 0xff {
+            matches |= self.memory().match_tags(home.at + 8, home.tag, 8) << 8;
+        }
+        matches & live_words
+    }
+
+    /// The same for buckets of other sizes than the ordinary one.
+    #[cold]
+    fn matches_of_few(&self, home: Home, live_words: u32) -> u32 {
+        let words = self.slots + 1;
+        let mut matches = self.memory().match_tags(home.at, home.tag, words.min(8));
+        if live_words > 0xff {
+            matches |= self.memory().match_tags(home.at + 8, home.tag, words - 8) << 8;
+        }
+        matches & live_words
+    }
+
     /// Looks for a key among the slots that are live in `header`.
     #[inline(always)]
     pub(super) fn search(&self, home: Home, header: Header, key: &[u8]) -> Search<'_, M> {
-        let words = self.slots + 1;
-        let live_words = header.live() << 1;
-        let mut matches = self.memory().match_tags(home.at, home.tag, words.min(8)) & live_words;
-        if live_words > 0xff {
-            let second = self.memory().match_tags(home.at + 8, home.tag, words - 8);
-            matches |= second << 8 & live_words;
-        }
+        let mut matches = self.matches(home, header);
         while matches != 0 {
             let word = matches.trailing_zeros();
             matches &= matches - 1;
@@ -120,31 +147,57 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
         let home = self.home(self.arena.hasher().hash(key));
+        match self.look_once(home, key, value) {
+            Ok(Look::Changed) => self.look_again(home, key, value),
+            Ok(Look::Seen(metadata)) => Ok(metadata),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Repeats a look at a bucket that changed. Apart from the first one, whose instructions are
+    /// few enough for the next look-up's misses to overlap with this one's.
+    #[cold]
+    fn look_again(
+        &self,
+        home: Home,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Option<u64>, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(home.at)?;
-            match self.search(home, header, key) {
-                Search::Found(found) => {
-                    found.entry.read_value(found.shape, value);
-                    let metadata = found.entry.metadata();
-                    if self.is_unchanged(home.at, header) {
-                        return Ok(Some(metadata));
-                    }
-                }
-                Search::Absent => {
-                    if self.is_unchanged(home.at, header) {
-                        value.clear();
-                        return Ok(None);
-                    }
-                }
-                Search::Damaged { what, word } => {
-                    if self.is_unchanged(home.at, header) {
-                        return Err(Error::Corrupt { what, word });
-                    }
-                }
+            if let Look::Seen(metadata) = self.look_once(home, key, value)? {
+                return Ok(metadata);
             }
         }
         Err(self.contended(home))
+    }
+
+    #[inline(always)]
+    fn look_once(&self, home: Home, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
+        let header = self.load_header(home.at)?;
+        let seen = match self.search(home, header, key) {
+            Search::Found(found) => {
+                found.entry.read_value(found.shape, value);
+                Some(found.entry.metadata())
+            }
+            Search::Absent => {
+                value.clear();
+                None
+            }
+            Search::Damaged { what, word } => {
+                return if self.is_unchanged(home.at, header) {
+                    Err(Error::Corrupt { what, word })
+                } else {
+                    Ok(Look::Changed)
+                };
+            }
+        };
+        let unchanged = self.is_unchanged(home.at, header);
+        Ok(if unchanged {
+            Look::Seen(seen)
+        } else {
+            Look::Changed
+        })
     }
 
     pub(super) fn contended(&self, home: Home) -> Error {
