@@ -28,9 +28,9 @@ impl Clock for SystemClock {
 
 /// Milliseconds since the machine started, time asleep included: nobody sets this clock.
 ///
-/// Linux shows another start in another time namespace; participants of a segment have to share one.
-/// Systems without such a clock give their monotonic one, which may stand still while the machine
-/// sleeps.
+/// Linux shows another start in another time namespace; participants of a segment have to share
+/// one. Systems without such a clock give their monotonic one, which may stand still while the
+/// machine sleeps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 

@@ -14,9 +14,9 @@ use super::{MappedMemory, io_error, unfit};
 use crate::error::SegmentError;
 
 impl MappedMemory {
-    /// Maps an existing file, if it is one that may be trusted: a regular file, no symbolic link, of
-    /// the expected owner, not open to others' writing, with one name, on a file system that keeps
-    /// mappings coherent, of a size that a segment can have. What is in it is not looked at.
+    /// Maps an existing file, if it is one that may be trusted: a regular file, no symbolic link,
+    /// of the expected owner, not open to others' writing, with one name, on a file system that
+    /// keeps mappings coherent, of a size that a segment can have. What is in it is not looked at.
     ///
     /// # Errors
     ///

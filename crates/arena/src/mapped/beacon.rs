@@ -2,10 +2,11 @@
 //!
 //! The lock belongs to an open file description. That description is mapped and its descriptor
 //! closed, so the mapping alone keeps it: it goes with the address space, on a kill, on exec, while
-//! the process is still a zombie; it does not go when a program closes all descriptors, and a forked
-//! child does not inherit it, because the mapping says so.
+//! the process is still a zombie; it does not go when a program closes all descriptors, and a
+//! forked child does not inherit it, because the mapping says so.
 //!
-//! All locks lie beyond 2^40, where no segment's bytes are: they never meet locks of other programs.
+//! All locks lie beyond 2^40, where no segment's bytes are: they never meet locks of other
+//! programs.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

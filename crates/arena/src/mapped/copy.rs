@@ -135,8 +135,9 @@ impl Lanes {
         if bytes.len() >= 16 && self != Self::Words {
             let run = bytes.len() & !7;
             let (start, key) = (source.as_ptr().cast(), bytes.as_ptr());
-            // SAFETY: `run` bytes from the start lie in `source` and in `bytes`; `run` is a multiple
-            // of 8 and at least 16. The value of `self` proves that the processor has the lanes.
+            // SAFETY: `run` bytes from the start lie in `source` and in `bytes`; `run` is a
+            // multiple of 8 and at least 16. The value of `self` proves that the processor has the
+            // lanes.
             let is_equal = unsafe { x86::equals(self, start, key, run) };
             return is_equal
                 && (run == bytes.len() || load_relaxed(&source[run / 8]) == last_word(bytes));
@@ -217,8 +218,8 @@ fn padded(chunk: &[u8]) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-/// The bytes of the last word, zeros after them, of at least eight bytes whose number is no multiple
-/// of eight.
+/// The bytes of the last word, zeros after them, of at least eight bytes whose number is no
+/// multiple of eight.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn last_word(bytes: &[u8]) -> u64 {

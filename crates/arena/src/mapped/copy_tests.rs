@@ -16,7 +16,8 @@ fn lengths() -> impl Iterator<Item = usize> {
     (0..=600).chain([1023, 1024, 1025, 1500, 4095, 4096])
 }
 
-/// A memory for each kind of lanes, all with the same content, and one with the trait's own methods.
+/// A memory for each kind of lanes, all with the same content, and one with the trait's own
+/// methods.
 fn memories() -> (Vec<MappedMemory>, HeapMemory) {
     let plain = HeapMemory::new(WORDS);
     let mapped = Lanes::available().into_iter().map(|lanes| {

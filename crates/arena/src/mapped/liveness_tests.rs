@@ -336,7 +336,8 @@ fn a_closed_descriptor_whose_number_was_reused_does_not_make_anybody_dead() {
     let other = fs::File::open("/dev/null").unwrap();
     let number = memory.descriptor().unwrap();
     let number = std::os::fd::AsRawFd::as_raw_fd(&number);
-    // SAFETY: the descriptor's owner compares its file before each use and does not close another's.
+    // SAFETY: the descriptor's owner compares its file before each use and does not close
+    // another's.
     let answer = unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&other), number) };
     assert_eq!(answer, number);
     assert!(memory.descriptor().is_err());

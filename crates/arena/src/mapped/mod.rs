@@ -15,17 +15,17 @@
 //! - **Other processes** may write anything into the words at any time. All access is by atomic
 //!   words, or by assembly that the compiler does not see into, and any bit pattern is valid, so
 //!   they can cause wrong answers and errors, never undefined behaviour.
-//! - **The processor**: a vector access whose address is a multiple of 8 reads or writes each of its
-//!   aligned 8-byte lanes undivided. AMD and Intel promise it for whole aligned 16 bytes where there
-//!   is AVX, and build it so for the rest. The protocols above do not lean on it: copies count only
-//!   after a validation that nobody wrote meanwhile.
+//! - **The processor**: a vector access whose address is a multiple of 8 reads or writes each of
+//!   its aligned 8-byte lanes undivided. AMD and Intel promise it for whole aligned 16 bytes where
+//!   there is AVX, and build it so for the rest. The protocols above do not lean on it: copies
+//!   count only after a validation that nobody wrote meanwhile.
 //!
 //! # Other systems than Linux
 //!
 //! The module is written for Linux. Elsewhere on Unix it compiles with less: no memory descriptors,
-//! no beacons (everybody counts as alive, so the work of the dead is not repaired), a file's space is
-//! allocated by writing zeros, file systems are not recognised, dumps are not prevented, and huge
-//! pages are refused in the report. Processors other than x86-64 copy word by word.
+//! no beacons (everybody counts as alive, so the work of the dead is not repaired), a file's space
+//! is allocated by writing zeros, file systems are not recognised, dumps are not prevented, and
+//! huge pages are refused in the report. Processors other than x86-64 copy word by word.
 
 mod attach;
 #[cfg(target_os = "linux")]
