@@ -164,8 +164,8 @@ impl Check {
     }
 }
 
-/// Accesses that an execution may make before somebody counts as never finishing: several times what
-/// a call needs when it waits for everybody else.
+/// Accesses that an execution may make before somebody counts as never finishing: several times
+/// what a call needs when it waits for everybody else.
 const CALL_ACCESSES_MAX: u32 = 600;
 
 /// The budget of one exploration. Executions end it and not time, so that what is explored does not

@@ -56,8 +56,8 @@ pub struct ModelLiveness<M> {
     held: Mutex<Vec<RecordIndex>>,
 }
 
-/// A clock that all participants agree on; every look moves it on by a fixed step, so that a bounded
-/// wait in a model ends.
+/// A clock that all participants agree on; every look moves it on by a fixed step, so that a
+/// bounded wait in a model ends.
 pub struct ModelClock<M> {
     words: M,
     tick_ms: u64,

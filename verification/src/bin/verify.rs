@@ -99,8 +99,8 @@ struct One {
     /// Kills this participant before each of its shared accesses in turn.
     #[arg(long)]
     kill: Option<u32>,
-    /// Relaxed stores that are lost with it, a mask in hexadecimal: bit i is the i-th since the last
-    /// release.
+    /// Relaxed stores that are lost with it, a mask in hexadecimal: bit i is the i-th since the
+    /// last release.
     #[arg(long, value_parser = mask, default_value = "0", requires = "kill")]
     lost: u64,
     /// Writes the report as JSON.

@@ -193,8 +193,8 @@ impl Execution for ShuttleExecution {
     }
 }
 
-/// Any runnable participant with the same chance, with a seed of its own for each execution, so that
-/// one can be had again without those before it.
+/// Any runnable participant with the same chance, with a seed of its own for each execution, so
+/// that one can be had again without those before it.
 #[derive(Debug)]
 struct Seeded {
     seed: u64,

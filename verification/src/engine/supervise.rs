@@ -11,8 +11,8 @@ use super::outcome::{Budget, Coverage, Failure, FailureKind, Outcome, Replay};
 use super::{Engine, Model, panics};
 
 /// Explores on a thread of its own, so that a model that stops moving is a failure and not a hang.
-/// Such a thread is abandoned. `explore` is called twice: once for the first execution alone, to see
-/// whether it is the same again.
+/// Such a thread is abandoned. `explore` is called twice: once for the first execution alone, to
+/// see whether it is the same again.
 pub(crate) fn supervise<F>(engine: &str, budget: &Budget, explore: F) -> Outcome
 where
     F: Fn(&Budget, &Ledger) -> Coverage + Send + 'static,

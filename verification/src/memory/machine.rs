@@ -20,8 +20,8 @@
 //!
 //! # Limits
 //!
-//! A load never takes a value of the future: no load buffering. A read-modify-write takes the newest
-//! value, also where C11 would let it take an older one that no other has taken.
+//! A load never takes a value of the future: no load buffering. A read-modify-write takes the
+//! newest value, also where C11 would let it take an older one that no other has taken.
 //!
 //! # Source
 //!

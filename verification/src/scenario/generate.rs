@@ -146,8 +146,8 @@ fn permutations(count: u8) -> Vec<Vec<u8>> {
     })
 }
 
-/// A random scenario: any verb on any key, writes and takes more often than gets, on a table in which
-/// each key is there with even chance. At most 26 keys.
+/// A random scenario: any verb on any key, writes and takes more often than gets, on a table in
+/// which each key is there with even chance. At most 26 keys.
 pub fn random(size: Size, seed: u64) -> Scenario {
     let mut random = SmallRng::seed_from_u64(seed);
     let keys = size.keys.clamp(1, KEYS_MAX);

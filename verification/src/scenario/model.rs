@@ -22,8 +22,8 @@ pub enum Order {
     /// Instants: for engines in which a store is visible at once.
     RealTime,
     /// What each participant does one after the other, what precedes their start and follows their
-    /// end, and what an engine that keeps account of it knows to happen before: for engines in which
-    /// stores become visible late.
+    /// end, and what an engine that keeps account of it knows to happen before: for engines in
+    /// which stores become visible late.
     HappensBefore,
 }
 

@@ -85,8 +85,8 @@ impl Row {
         }
     }
 
-    /// The row of a litmus shape on one engine of the litmus table: it fails where the verdict is not
-    /// the one on record.
+    /// The row of a litmus shape on one engine of the litmus table: it fails where the verdict is
+    /// not the one on record.
     pub(super) fn of_shape(shape: &Shape, index: usize, engine: &str) -> Self {
         let on_record = shape.verdicts[index];
         let (outcome, failure) = match shape.verdict(index) {

@@ -130,8 +130,8 @@ fn on_engine<S: Subject>(
     }
 }
 
-/// Runs checks on this many threads, compares them with the pins, and tells `observe` of each row as
-/// soon as it is there.
+/// Runs checks on this many threads, compares them with the pins, and tells `observe` of each row
+/// as soon as it is there.
 ///
 /// A check that panics outside its model is a failed row: nothing is ever dropped.
 pub fn run_all(

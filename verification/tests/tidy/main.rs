@@ -39,6 +39,11 @@ fn files_functions_and_lines_keep_their_ceilings() {
 }
 
 #[test]
+fn a_debt_that_shrank_is_lowered() {
+    expect_none(rules::stale_debts(&workspace()));
+}
+
+#[test]
 fn unsafe_code_stays_in_its_homes() {
     expect_none(rules::unsafe_homes(&workspace()));
 }

@@ -48,6 +48,30 @@ fn a_file_of_six_hundred_and_one_lines_is_found() {
 }
 
 #[test]
+fn a_debt_that_grew_or_shrank_or_was_paid_is_found() {
+    let file = |lines| Source::new("crates/table/src/chained.rs", &"\n".repeat(lines));
+    let owed = rules::DEBTS
+        .iter()
+        .find(|(path, name, _)| *path == "crates/table/src/chained.rs" && name.is_empty());
+    let Some((.., owed)) = owed else { return };
+    finds(&rules::ceilings(&file(owed + 1)), "lines, at most");
+    finds_nothing(&rules::ceilings(&file(*owed)));
+    finds(
+        &rules::stale_debts(&[file(owed - 1)]),
+        "chained.rs : the debt of",
+    );
+    finds(&rules::stale_debts(&[]), "chained.rs : the debt of");
+}
+
+#[test]
+fn rows_and_drawings_in_documentation_may_be_wide() {
+    let row = format!("//! | {} |", "x".repeat(120));
+    finds_nothing(&rules::ceilings(&Source::new("a.rs", &row)));
+    let box_drawing = format!("//! ┌{}┐", "─".repeat(120));
+    finds_nothing(&rules::ceilings(&Source::new("a.rs", &box_drawing)));
+}
+
+#[test]
 fn unsafe_outside_its_homes_is_found_and_in_words_is_not() {
     let at = |path, text| rules::unsafe_homes(&[Source::new(path, text)]);
     finds(
@@ -78,14 +102,9 @@ fn unsafe_outside_its_homes_is_found_and_in_words_is_not() {
 #[test]
 fn an_atomic_outside_its_homes_and_a_home_without_one_are_found() {
     let homes = |text: &str| {
-        ["crates/arena/src/words.rs"]
-            .into_iter()
-            .chain(["checked", "loom", "shuttle"].map(|name| match name {
-                "checked" => "verification/src/memory/checked.rs",
-                "loom" => "verification/src/memory/loom.rs",
-                _ => "verification/src/memory/shuttle.rs",
-            }))
+        rules::ATOMIC_HOMES
             .map(|path| Source::new(path, text))
+            .into_iter()
             .collect::<Vec<_>>()
     };
     let with = |path, text| {
