@@ -84,11 +84,12 @@ struct Row {
     /// Highest ratio that is good enough, where one is set.
     bar: Option<f64>,
     places: Places,
-    /// Runs a chunk through the trait, on these words.
-    through_trait: fn(&mut Run<'_>),
-    /// Runs the same chunk without it.
-    bare: fn(&mut Run<'_>),
+    through_trait: Chunk<MappedMemory>,
+    bare: Chunk<BareMemory>,
 }
+
+/// Does one operation on each of the places, which are words; copies use the buffer.
+type Chunk<T> = fn(memory: &T, places: &[u32], buffer: &mut [u8]);
 
 /// Which words a chunk visits.
 #[derive(Clone, Copy)]
@@ -105,45 +106,68 @@ enum Places {
     },
 }
 
-/// What a chunk works with.
-struct Run<'a> {
-    memory: &'a MappedMemory,
-    limit: &'a BareMemory,
-    /// First word of each operation.
-    places: &'a [u32],
-    buffer: &'a mut [u8],
+fn rows() -> Vec<Row> {
+    let mut rows = rows_of_words();
+    rows.extend(rows_of_copies());
+    rows
 }
 
-fn rows() -> Vec<Row> {
-    let hot = |bytes: usize| Places::Hot { pitch: bytes / 8 };
-    let cold = |bytes: usize| Places::Cold { pitch: bytes / 8 };
-    let row = |name, operations, bar, places, through_trait, bare| Row {
+fn row(
+    name: &'static str,
+    operations: usize,
+    bar: Option<f64>,
+    places: Places,
+    through_trait: Chunk<MappedMemory>,
+    bare: Chunk<BareMemory>,
+) -> Row {
+    Row {
         name,
         operations,
         bar,
         places,
         through_trait,
         bare,
-    };
-    let one = Some(1.1);
+    }
+}
+
+fn hot(bytes: usize) -> Places {
+    Places::Hot { pitch: bytes / 8 }
+}
+
+fn cold(bytes: usize) -> Places {
+    Places::Cold { pitch: bytes / 8 }
+}
+
+/// Single words. Rows without a bar count instructions: an access through the trait has two more,
+/// the bounds check, which only a loop of nothing but independent hot accesses notices.
+fn rows_of_words() -> Vec<Row> {
+    let bar = Some(1.1);
     vec![
         row("load/hot", 20_000, None, hot(8), load, bare_load),
-        row("load_dependent/hot", 10_000, one, hot(8), chase, bare_chase),
-        row("load/cold", 2_000, one, cold(64), load, bare_load),
+        row("load_dependent/hot", 10_000, bar, hot(8), chase, bare_chase),
+        row("load/cold", 2_000, bar, cold(64), load, bare_load),
+        row("store/hot", 20_000, None, hot(8), store, bare_store),
+        row("store/cold", 2_000, bar, cold(64), store, bare_store),
         row(
             "compare_exchange/hot",
             4_000,
-            one,
+            bar,
             hot(8),
             exchange,
             bare_exchange,
         ),
-        row("fetch_add/hot", 4_000, one, hot(8), add, bare_add),
-        row("store/hot", 20_000, None, hot(8), store, bare_store),
+        row("fetch_add/hot", 4_000, bar, hot(8), add, bare_add),
+    ]
+}
+
+/// Runs of bytes, against the C library.
+fn rows_of_copies() -> Vec<Row> {
+    let (short, long) = (Some(1.25), Some(1.15));
+    vec![
         row(
             "copy_out_200/hot",
             4_000,
-            Some(1.25),
+            short,
             hot(256),
             out::<200>,
             bare_out::<200>,
@@ -151,7 +175,7 @@ fn rows() -> Vec<Row> {
         row(
             "copy_out_200/cold",
             1_000,
-            Some(1.25),
+            short,
             cold(256),
             out::<200>,
             bare_out::<200>,
@@ -159,7 +183,7 @@ fn rows() -> Vec<Row> {
         row(
             "copy_out_1500/hot",
             1_000,
-            Some(1.15),
+            long,
             hot(1536),
             out::<1500>,
             bare_out::<1500>,
@@ -167,7 +191,7 @@ fn rows() -> Vec<Row> {
         row(
             "copy_out_1500/cold",
             200,
-            Some(1.15),
+            long,
             cold(1536),
             out::<1500>,
             bare_out::<1500>,
@@ -203,112 +227,105 @@ fn at(place: u32) -> Offset {
     Offset::new(u64::from(place))
 }
 
-fn load(run: &mut Run<'_>) {
+fn load(memory: &MappedMemory, places: &[u32], _buffer: &mut [u8]) {
     let mut sum = 0_u64;
-    for &place in run.places {
-        sum = sum.wrapping_add(run.memory.load(at(place), Load::Acquire));
+    for &place in places {
+        sum = sum.wrapping_add(memory.load(at(place), Load::Acquire));
     }
     black_box(sum);
 }
 
-fn bare_load(run: &mut Run<'_>) {
+fn bare_load(memory: &BareMemory, places: &[u32], _buffer: &mut [u8]) {
     let mut sum = 0_u64;
-    for &place in run.places {
-        sum = sum.wrapping_add(run.limit.word(place as usize).load(Ordering::Acquire));
+    for &place in places {
+        sum = sum.wrapping_add(memory.word(place as usize).load(Ordering::Acquire));
     }
     black_box(sum);
 }
 
 /// The words are zero, which only the memory knows: each load waits for the one before.
-fn chase(run: &mut Run<'_>) {
+fn chase(memory: &MappedMemory, places: &[u32], _buffer: &mut [u8]) {
     let mut last = 0;
-    for &place in run.places {
-        last = run.memory.load(at(place) + last, Load::Acquire);
+    for &place in places {
+        last = memory.load(at(place) + last, Load::Acquire);
     }
     black_box(last);
 }
 
-fn bare_chase(run: &mut Run<'_>) {
+fn bare_chase(memory: &BareMemory, places: &[u32], _buffer: &mut [u8]) {
     let mut last = 0;
-    for &place in run.places {
+    for &place in places {
         let index = place as usize + usize::try_from(last).unwrap_or(0);
-        last = run.limit.word(index).load(Ordering::Acquire);
+        last = memory.word(index).load(Ordering::Acquire);
     }
     black_box(last);
 }
 
-fn exchange(run: &mut Run<'_>) {
-    for &place in run.places {
-        let _ = black_box(
-            run.memory
-                .compare_exchange(at(place), 0, 0, Rmw::AcqRel, Load::Acquire),
-        );
+fn exchange(memory: &MappedMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        let _ = black_box(memory.compare_exchange(at(place), 0, 0, Rmw::AcqRel, Load::Acquire));
     }
 }
 
-fn bare_exchange(run: &mut Run<'_>) {
-    for &place in run.places {
-        let word = run.limit.word(place as usize);
+fn bare_exchange(memory: &BareMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        let word = memory.word(place as usize);
         let _ = black_box(word.compare_exchange(0, 0, Ordering::AcqRel, Ordering::Acquire));
     }
 }
 
-fn add(run: &mut Run<'_>) {
-    for &place in run.places {
-        black_box(run.memory.fetch_add(at(place), 0, Rmw::AcqRel));
+fn add(memory: &MappedMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        black_box(memory.fetch_add(at(place), 0, Rmw::AcqRel));
     }
 }
 
-fn bare_add(run: &mut Run<'_>) {
-    for &place in run.places {
-        black_box(
-            run.limit
-                .word(place as usize)
-                .fetch_add(0, Ordering::AcqRel),
-        );
+fn bare_add(memory: &BareMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        black_box(memory.word(place as usize).fetch_add(0, Ordering::AcqRel));
     }
 }
 
-fn store(run: &mut Run<'_>) {
-    for &place in run.places {
-        run.memory.store(at(place), 0, Store::Release);
+fn store(memory: &MappedMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        memory.store(at(place), 0, Store::Release);
     }
 }
 
-fn bare_store(run: &mut Run<'_>) {
-    for &place in run.places {
-        run.limit.word(place as usize).store(0, Ordering::Release);
+fn bare_store(memory: &BareMemory, places: &[u32], _buffer: &mut [u8]) {
+    for &place in places {
+        memory.word(place as usize).store(0, Ordering::Release);
     }
 }
 
-fn out<const LENGTH: usize>(run: &mut Run<'_>) {
+fn out<const LENGTH: usize>(memory: &MappedMemory, places: &[u32], buffer: &mut [u8]) {
     // A table learns the length from the block: the compiler must not know it.
-    let out = &mut run.buffer[..black_box(LENGTH)];
-    for &place in run.places {
-        run.memory.read_bytes(at(place), out);
+    let out = &mut buffer[..black_box(LENGTH)];
+    for &place in places {
+        memory.read_bytes(at(place), out);
         black_box(&mut *out);
     }
 }
 
-fn bare_out<const LENGTH: usize>(run: &mut Run<'_>) {
-    let out = &mut run.buffer[..black_box(LENGTH)];
-    for &place in run.places {
-        run.limit.copy_out(place as usize, out);
+fn bare_out<const LENGTH: usize>(memory: &BareMemory, places: &[u32], buffer: &mut [u8]) {
+    let out = &mut buffer[..black_box(LENGTH)];
+    for &place in places {
+        memory.copy_out(place as usize, out);
         black_box(&mut *out);
     }
 }
 
-fn copy_in<const LENGTH: usize>(run: &mut Run<'_>) {
-    let bytes = &run.buffer[..black_box(LENGTH)];
-    for &place in run.places {
-        run.memory.write_bytes(at(place), black_box(bytes));
+fn copy_in<const LENGTH: usize>(memory: &MappedMemory, places: &[u32], buffer: &mut [u8]) {
+    let bytes = &buffer[..black_box(LENGTH)];
+    for &place in places {
+        memory.write_bytes(at(place), black_box(bytes));
     }
 }
 
-fn bare_in<const LENGTH: usize>(run: &mut Run<'_>) {
-    let bytes = &run.buffer[..black_box(LENGTH)];
-    for &place in run.places {
-        run.limit.copy_in(place as usize, black_box(bytes));
+fn bare_in<const LENGTH: usize>(memory: &BareMemory, places: &[u32], buffer: &mut [u8]) {
+    let bytes = &buffer[..black_box(LENGTH)];
+    for &place in places {
+        memory.copy_in(place as usize, black_box(bytes));
     }
 }
 
@@ -331,26 +348,8 @@ impl Bench {
     }
 
     fn measure(&self, criterion: &mut Criterion, row: Row) -> Measured {
-        let places = places(row.places);
-        let mut next = 0;
-        let mut buffer = vec![0; 4096];
+        let mut course = Course::new(&row);
         let pairs = RefCell::new(Vec::new());
-        let mut chunk = |operation: fn(&mut Run<'_>)| {
-            if next + row.operations > places.len() {
-                next = 0;
-            }
-            let places = &places[next..next + row.operations];
-            next += row.operations;
-            let mut run = Run {
-                memory: &self.memory,
-                limit: &self.limit,
-                places,
-                buffer: &mut buffer,
-            };
-            let start = Instant::now();
-            operation(&mut run);
-            start.elapsed()
-        };
         criterion.bench_function(row.name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let count = iterations.div_ceil(row.operations as u64);
@@ -358,11 +357,11 @@ impl Bench {
                 for pair in 0..count {
                     let (ours, bare);
                     if pair % 2 == 0 {
-                        ours = chunk(row.through_trait);
-                        bare = chunk(row.bare);
+                        ours = course.time(row.through_trait, &self.memory);
+                        bare = course.time(row.bare, &self.limit);
                     } else {
-                        bare = chunk(row.bare);
-                        ours = chunk(row.through_trait);
+                        bare = course.time(row.bare, &self.limit);
+                        ours = course.time(row.through_trait, &self.memory);
                     }
                     total += ours;
                     pairs
@@ -373,6 +372,39 @@ impl Bench {
             });
         });
         Measured::new(&row, &pairs.into_inner())
+    }
+}
+
+/// The places of a row, chunk by chunk: either side gets the next ones, never those that the other
+/// side has just brought near.
+struct Course {
+    places: Vec<u32>,
+    next: usize,
+    operations: usize,
+    buffer: Vec<u8>,
+}
+
+impl Course {
+    fn new(row: &Row) -> Self {
+        let operations = row.operations;
+        Self {
+            places: places(row.places),
+            next: 0,
+            operations,
+            buffer: vec![0; 4096],
+        }
+    }
+
+    /// Runs a chunk and gives the time that it took.
+    fn time<T>(&mut self, chunk: Chunk<T>, memory: &T) -> Duration {
+        if self.next + self.operations > self.places.len() {
+            self.next = 0;
+        }
+        let places = &self.places[self.next..self.next + self.operations];
+        self.next += self.operations;
+        let start = Instant::now();
+        chunk(memory, places, &mut self.buffer);
+        start.elapsed()
     }
 }
 

@@ -23,7 +23,7 @@ impl BareMemory {
         Ok(Self {
             mapping: MmapOptions::new()
                 .len(bytes)
-                .map_raw(&descriptor.as_raw_fd())?,
+                .map_raw(descriptor.as_raw_fd())?,
         })
     }
 

@@ -72,9 +72,7 @@ impl<M: Memory> Arena<M> {
             // A virgin block word is FREE, so every hint is true.
             memory.store(hints + index, u64::MAX, Store::Relaxed);
         }
-        options
-            .header
-            .write(&memory, options.secret.unwrap_or_else(random_secret));
+        options.header.write(&memory, options.secret.unwrap_or_else(random_secret));
         Self::attach(
             memory,
             &Expected {
@@ -167,14 +165,9 @@ impl<M: Memory> Arena<M> {
                 Load::Relaxed,
             );
             if taken.is_ok() {
-                self.memory
-                    .store(at + 1, std::process::id().into(), Store::Relaxed);
-                self.memory
-                    .store(at + 2, self.environment.clock.now_ms(), Store::Relaxed);
-                return Ok(Identity {
-                    record,
-                    incarnation,
-                });
+                self.memory.store(at + 1, std::process::id().into(), Store::Relaxed);
+                self.memory.store(at + 2, self.environment.clock.now_ms(), Store::Relaxed);
+                return Ok(Identity { record, incarnation });
             }
             self.environment.liveness.release(record);
         }
@@ -222,9 +215,7 @@ impl<M: Memory> Arena<M> {
             }
             self.memory.spin(&backoff);
         }
-        Err(LeaseError::NoLine {
-            lines: self.layout.geometry().lines,
-        })
+        Err(LeaseError::NoLine { lines: self.layout.geometry().lines })
     }
 
     /// Gives a place in the pool a line of the segment, if one is nobody's.
@@ -312,9 +303,7 @@ impl<M: Memory> Arena<M> {
             }
             RecordState::Free | RecordState::Damaged => return None,
         };
-        if self
-            .identity
-            .is_some_and(|identity| identity.record == suspect)
+        if self.identity.is_some_and(|identity| identity.record == suspect)
             || self.environment.liveness.verdict(suspect) != Verdict::Dead
         {
             return None;
@@ -328,9 +317,7 @@ impl<M: Memory> Arena<M> {
         if line >= self.geometry().lines {
             return true;
         }
-        let owner = self
-            .memory
-            .load(Line(self.layout.line(line)).owner(), Load::Acquire);
+        let owner = self.memory.load(Line(self.layout.line(line)).owner(), Load::Acquire);
         #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
         let (found, record) = ((owner >> 32) as u32, (owner as u32).wrapping_sub(1));
         if found != incarnation || record >= self.geometry().records {

@@ -46,11 +46,7 @@ impl<M: Memory> Arena<M> {
         self.for_each_block(|block, class, word, hinted| {
             let bytes = u64::from(class.units()) * UNIT_WORDS * 8;
             audit.blocks += 1;
-            audit.bytes_used += if word.state() == BlockState::Free {
-                0
-            } else {
-                bytes
-            };
+            audit.bytes_used += if word.state() == BlockState::Free { 0 } else { bytes };
             let is_referenced = referenced.remove(&block);
             let is_named = named.contains(&block);
             match word.state() {
@@ -72,9 +68,7 @@ impl<M: Memory> Arena<M> {
                 BlockState::Damaged => audit.find(format!("{block:?} has a damaged word")),
                 state => {
                     audit.lost += 1;
-                    audit.find(format!(
-                        "{block:?} is lost: {state:?}, unreferenced, unnamed"
-                    ));
+                    audit.find(format!("{block:?} is lost: {state:?}, unreferenced, unnamed"));
                 }
             }
         });
@@ -113,12 +107,7 @@ impl<M: Memory> Arena<M> {
                 let word = memory.load(layout.block_word(slab, number), Load::Acquire);
                 let hint = memory.load(layout.hint(slab, u64::from(number / 64)), Load::Acquire);
                 let hinted = hint >> (number % 64) & 1 == 1;
-                visit(
-                    layout.block(slab, class, number),
-                    class,
-                    BlockWord::from_bits(word),
-                    hinted,
-                );
+                visit(layout.block(slab, class, number), class, BlockWord::from_bits(word), hinted);
             }
         }
     }
@@ -128,12 +117,8 @@ impl<M: Memory> Arena<M> {
         let mut named = BTreeSet::new();
         for number in 0..self.geometry().lines {
             let line = Line(self.layout().line(number));
-            for at in [
-                line.new_block(),
-                line.old_block(),
-                line.spare_block(),
-                line.reaped_block(),
-            ] {
+            for at in [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
+            {
                 named.insert(Block::new(self.memory().load(at, Load::Acquire) as u32));
             }
         }

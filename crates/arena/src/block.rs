@@ -19,10 +19,7 @@
 //!
 //! Only the owner that the word names plainly stores into a block.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "fields are masked to their widths"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 
 use std::fmt;
 
@@ -171,12 +168,7 @@ impl BlockWord {
 
 impl fmt::Debug for BlockWord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{:?} generation {}",
-            self.state(),
-            self.generation()
-        )?;
+        write!(formatter, "{:?} generation {}", self.state(), self.generation())?;
         match self.state() {
             BlockState::Pending | BlockState::Drain => write!(formatter, " line {}", self.owner()),
             _ => Ok(()),
@@ -213,11 +205,7 @@ impl SizeClass {
 
     /// The class with this index, if there is one.
     pub const fn from_index(index: u64) -> Option<Self> {
-        if index < Self::COUNT as u64 {
-            Some(Self(index as u8))
-        } else {
-            None
-        }
+        if index < Self::COUNT as u64 { Some(Self(index as u8)) } else { None }
     }
 
     /// Index of the class, below [`COUNT`](Self::COUNT).
@@ -228,11 +216,7 @@ impl SizeClass {
     /// Units of a block of this class.
     pub const fn units(self) -> u32 {
         let class = self.0 as u32;
-        if class < 4 {
-            class + 1
-        } else {
-            ((class - 4) % 4 + 5) << ((class - 4) / 4)
-        }
+        if class < 4 { class + 1 } else { ((class - 4) % 4 + 5) << ((class - 4) / 4) }
     }
 }
 
@@ -250,10 +234,7 @@ mod tests {
         for units in 1..=SizeClass::UNITS_MAX {
             let block = SizeClass::holding(units).unwrap().units();
             assert!(block >= units);
-            assert!(
-                units <= 4 && block == units || (block - units) * 5 <= block,
-                "{units}"
-            );
+            assert!(units <= 4 && block == units || (block - units) * 5 <= block, "{units}");
         }
         assert_eq!(SizeClass::holding(SizeClass::UNITS_MAX + 1), None);
         assert_eq!(SizeClass::from_index(SizeClass::COUNT as u64), None);

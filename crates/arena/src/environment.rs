@@ -32,21 +32,13 @@ impl Environment {
         } else {
             Arc::new(OneProcess)
         };
-        Ok(Self {
-            liveness,
-            clock: Arc::new(BootClock),
-            boot: boot_id(),
-        })
+        Ok(Self { liveness, clock: Arc::new(BootClock), boot: boot_id() })
     }
 }
 
 impl Default for Environment {
     /// One process, wall clock: right for a memory on the heap.
     fn default() -> Self {
-        Self {
-            liveness: Arc::new(OneProcess),
-            clock: Arc::new(SystemClock),
-            boot: [0; 2],
-        }
+        Self { liveness: Arc::new(OneProcess), clock: Arc::new(SystemClock), boot: [0; 2] }
     }
 }

@@ -77,10 +77,9 @@ impl SegmentError {
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            Self::Header { .. } | Self::Size { .. } | Self::NoRecord { .. } => Self::InFile {
-                path: path.to_owned(),
-                source: Box::new(self),
-            },
+            Self::Header { .. } | Self::Size { .. } | Self::NoRecord { .. } => {
+                Self::InFile { path: path.to_owned(), source: Box::new(self) }
+            }
             named => named,
         }
     }
@@ -91,10 +90,6 @@ impl SegmentError {
         found: impl std::fmt::Display,
         expected: impl std::fmt::Display,
     ) -> Self {
-        Self::Header {
-            field,
-            found: found.to_string(),
-            expected: expected.to_string(),
-        }
+        Self::Header { field, found: found.to_string(), expected: expected.to_string() }
     }
 }

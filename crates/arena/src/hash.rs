@@ -80,10 +80,7 @@ impl std::fmt::Debug for KeyHasher {
             Function::Rapid(_) => HashKind::Rapid,
             Function::SipHash13(_) => HashKind::SipHash13,
         };
-        formatter
-            .debug_struct("KeyHasher")
-            .field("kind", &kind)
-            .finish_non_exhaustive()
+        formatter.debug_struct("KeyHasher").field("kind", &kind).finish_non_exhaustive()
     }
 }
 
@@ -91,8 +88,5 @@ impl std::fmt::Debug for KeyHasher {
 pub fn random_secret() -> [u64; 2] {
     use std::hash::{BuildHasher, RandomState};
     // Each state holds 128 fresh or incremented secret bits; what leaves is their keyed hash.
-    [
-        RandomState::new().hash_one(0x7368_6d74_u64),
-        RandomState::new().hash_one(0x6162_6c65_u64),
-    ]
+    [RandomState::new().hash_one(0x7368_6d74_u64), RandomState::new().hash_one(0x6162_6c65_u64)]
 }

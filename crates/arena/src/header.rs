@@ -10,10 +10,7 @@
 //!      21 checksum of words 0 to 20           22 root word
 //! ```
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "words of the header are counted in usize"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "words of the header are counted in usize")]
 
 use crate::error::SegmentError;
 use crate::hash::{HashKind, KeyHasher};
@@ -96,18 +93,10 @@ impl SegmentHeader {
         expected: &Expected,
     ) -> Result<(Self, KeyHasher), SegmentError> {
         let differs = |field, found: u64, expected: u64| {
-            Err(SegmentError::header(
-                field,
-                format!("{found:#x}"),
-                format!("{expected:#x}"),
-            ))
+            Err(SegmentError::header(field, format!("{found:#x}"), format!("{expected:#x}")))
         };
         if memory.word_count() < HEADER_WORDS {
-            return Err(SegmentError::header(
-                "words",
-                memory.word_count(),
-                "at least 64",
-            ));
+            return Err(SegmentError::header("words", memory.word_count(), "at least 64"));
         }
         let words: [u64; HEADER_WORDS as usize] =
             std::array::from_fn(|index| memory.load(Offset::new(index as u64), Load::Acquire));
@@ -118,41 +107,21 @@ impl SegmentHeader {
             ("magic", words[0], MAGIC),
             ("byte order", words[3], BYTE_ORDER),
             ("word bytes", words[1] >> 32, WORD_BYTES),
-            (
-                "format version",
-                words[1] & u64::from(u32::MAX),
-                FORMAT_VERSION,
-            ),
+            ("format version", words[1] & u64::from(u32::MAX), FORMAT_VERSION),
         ] {
             if found != expected {
                 return differs(field, found, expected);
             }
         }
         if words[4] != memory.word_count() {
-            return Err(SegmentError::header(
-                "word count",
-                words[4],
-                memory.word_count(),
-            ));
+            return Err(SegmentError::header("word count", words[4], memory.word_count()));
         }
         if words[8] != expected.table_kind {
-            return Err(SegmentError::header(
-                "table kind",
-                words[8],
-                expected.table_kind,
-            ));
+            return Err(SegmentError::header("table kind", words[8], expected.table_kind));
         }
         for (field, found, expected) in [
-            (
-                "structure fingerprint",
-                words[2],
-                fingerprint(expected.table_fingerprint),
-            ),
-            (
-                "header checksum",
-                words[CHECKSUM],
-                checksum(&words[..CHECKSUM]),
-            ),
+            ("structure fingerprint", words[2], fingerprint(expected.table_fingerprint)),
+            ("header checksum", words[CHECKSUM], checksum(&words[..CHECKSUM])),
             ("boot id, high half", words[6], expected.boot[0]),
             ("boot id, low half", words[7], expected.boot[1]),
         ] {
@@ -179,11 +148,7 @@ impl SegmentHeader {
         let layout = Layout::new(header.geometry)?;
         if layout.word_count() != memory.word_count() {
             let found = layout.word_count();
-            return Err(SegmentError::header(
-                "layout's words",
-                found,
-                memory.word_count(),
-            ));
+            return Err(SegmentError::header("layout's words", found, memory.word_count()));
         }
         Ok((header, hasher))
     }
@@ -191,11 +156,7 @@ impl SegmentHeader {
     /// The kind that a segment records, before anything else is believed.
     pub fn peek_kind<M: Memory>(memory: &M) -> Result<u64, SegmentError> {
         if memory.word_count() < HEADER_WORDS {
-            return Err(SegmentError::header(
-                "words",
-                memory.word_count(),
-                "at least 64",
-            ));
+            return Err(SegmentError::header("words", memory.word_count(), "at least 64"));
         }
         Ok(memory.load(Offset::new(8), Load::Acquire))
     }
@@ -241,8 +202,6 @@ pub const fn structure_fingerprint(text: &str) -> u64 {
 /// Detects damage, not malice.
 fn checksum(words: &[u64]) -> u64 {
     words.iter().fold(0x9e37_79b9_7f4a_7c15, |sum: u64, word| {
-        (sum ^ word)
-            .wrapping_mul(0xff51_afd7_ed55_8ccd)
-            .rotate_left(29)
+        (sum ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
     })
 }

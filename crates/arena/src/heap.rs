@@ -12,9 +12,7 @@ pub struct HeapMemory {
 impl HeapMemory {
     /// Allocates this many zeroed words.
     pub fn new(word_count: u64) -> Self {
-        Self {
-            words: (0..word_count).map(|_| Word::new(0)).collect(),
-        }
+        Self { words: (0..word_count).map(|_| Word::new(0)).collect() }
     }
 
     #[inline(always)]

@@ -53,7 +53,8 @@ pub struct Layout {
     index: Offset,
     slabs: Offset,
     slab_shift: u32,
-    block_words_max: u64,
+    first_unit: u32,
+    units: u32,
     word_count: u64,
 }
 
@@ -65,39 +66,21 @@ impl Layout {
                 return Ok(());
             }
             let problem = format!("outside {min} to {max}");
-            Err(SegmentError::Size {
-                quantity,
-                value,
-                problem,
-            })
+            Err(SegmentError::Size { quantity, value, problem })
         };
         within("index words", geometry.index_words, 1, 1 << 40)?;
         within("process records", geometry.records.into(), 1, 4096)?;
-        within(
-            "participant lines",
-            geometry.lines.into(),
-            1,
-            BlockWord::OWNER_MAX.into(),
-        )?;
+        within("participant lines", geometry.lines.into(), 1, BlockWord::OWNER_MAX.into())?;
         within("slabs", geometry.slabs.into(), 1, 1 << 26)?;
         within("slab units", geometry.slab_units.into(), 1, 1 << 16)?;
-        within(
-            "smallest block units",
-            geometry.block_units_min.into(),
-            1,
-            1 << 10,
-        )?;
+        within("smallest block units", geometry.block_units_min.into(), 1, 1 << 10)?;
         for (quantity, value) in [
             ("slab units", geometry.slab_units),
             ("smallest block units", geometry.block_units_min),
         ] {
             if !value.is_power_of_two() {
                 let problem = "not a power of two".to_owned();
-                return Err(SegmentError::Size {
-                    quantity,
-                    value: value.into(),
-                    problem,
-                });
+                return Err(SegmentError::Size { quantity, value: value.into(), problem });
             }
         }
         within(
@@ -118,12 +101,7 @@ impl Layout {
         let slabs = index + lined(geometry.index_words);
         let data_units = u64::from(geometry.slabs) * u64::from(geometry.slab_units);
         let word_count = slabs.word() + data_units * UNIT_WORDS;
-        within(
-            "segment words",
-            word_count,
-            1,
-            u64::from(u32::MAX) * UNIT_WORDS,
-        )?;
+        within("segment words", word_count, 1, u64::from(u32::MAX) * UNIT_WORDS)?;
         let slab_shift = geometry.slab_units.trailing_zeros();
         Ok(Self {
             geometry,
@@ -135,7 +113,8 @@ impl Layout {
             index,
             slabs,
             slab_shift,
-            block_words_max: u64::from(geometry.slab_units.min(SizeClass::UNITS_MAX)) * UNIT_WORDS,
+            first_unit: u32::try_from(slabs.word() / UNIT_WORDS).unwrap_or(u32::MAX),
+            units: u32::try_from(data_units).unwrap_or(0),
             word_count,
         })
     }
@@ -194,10 +173,7 @@ impl Layout {
 
     /// Hint words of all slabs together: their first, and how many.
     pub(crate) fn all_hints(&self) -> (Offset, u64) {
-        (
-            self.hints,
-            u64::from(self.geometry.slabs) * Self::slab_hints(self.geometry),
-        )
+        (self.hints, u64::from(self.geometry.slabs) * Self::slab_hints(self.geometry))
     }
 
     /// The word of the block with this number in a slab.
@@ -215,44 +191,25 @@ impl Layout {
 
     /// The block with this number in a slab of a class.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "word counts fit units of 32 bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
     pub fn block(&self, slab: u32, class: SizeClass, number: u32) -> Block {
-        let first = (self.slabs.word() / UNIT_WORDS) as u32 + (slab << self.slab_shift);
-        Block::new(first + number * class.units())
+        Block::new(self.first_unit + (slab << self.slab_shift) + number * class.units())
     }
 
     /// The slab that a block lies in, and the units before it in that slab; `None` if there is no
     /// such unit. Takes any bit pattern.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "word counts fit units of 32 bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
     pub fn slab_of(&self, block: Block) -> Option<(u32, u32)> {
-        let unit = block
-            .unit()
-            .checked_sub((self.slabs.word() / UNIT_WORDS) as u32)?;
+        let unit = block.unit().checked_sub(self.first_unit)?;
         let slab = unit >> self.slab_shift;
         (slab < self.geometry.slabs).then_some((slab, unit & (self.geometry.slab_units - 1)))
     }
 
-    /// Words that an entry at this block may have: up to the end of the slabs and no more than the
-    /// largest block has; 0 if no block can start there. Takes any bit pattern.
+    /// Whether a block can start here, which then has at least one unit. Takes any bit pattern.
     #[inline(always)]
-    pub const fn words_ahead(&self, block: Block) -> u64 {
-        let at = block.offset().word();
-        if at < self.slabs.word() || at >= self.word_count {
-            return 0;
-        }
-        let ahead = self.word_count - at;
-        if ahead < self.block_words_max {
-            ahead
-        } else {
-            self.block_words_max
-        }
+    pub const fn is_block_start(&self, block: Block) -> bool {
+        block.unit().wrapping_sub(self.first_unit) < self.units
     }
 
     /// The class that holds this many words in this segment, if there is one.
@@ -264,7 +221,9 @@ impl Layout {
 
     /// Words of the largest block that this segment can have.
     pub const fn block_words_max(&self) -> u64 {
-        self.block_words_max
+        let units = self.geometry.slab_units;
+        (if units < SizeClass::UNITS_MAX { units } else { SizeClass::UNITS_MAX }) as u64
+            * UNIT_WORDS
     }
 }
 
@@ -274,24 +233,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn geometry() -> impl Strategy<Value = Geometry> {
-        (
-            1..5000_u64,
-            1..80_u32,
-            1..300_u32,
-            1..50_u32,
-            0..11_u32,
-            0..11_u32,
+        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, 0..11_u32).prop_map(
+            |(index_words, records, lines, slabs, slab, least)| Geometry {
+                index_words,
+                records,
+                lines,
+                slabs,
+                slab_units: 1 << slab.max(least),
+                block_units_min: 1 << least,
+            },
         )
-            .prop_map(
-                |(index_words, records, lines, slabs, slab, least)| Geometry {
-                    index_words,
-                    records,
-                    lines,
-                    slabs,
-                    slab_units: 1 << slab.max(least),
-                    block_units_min: 1 << least,
-                },
-            )
     }
 
     proptest! {
@@ -318,8 +269,9 @@ mod tests {
         fn no_bit_pattern_reaches_past_the_segment(geometry in geometry(), unit in any::<u32>()) {
             let layout = Layout::new(geometry).unwrap();
             let block = Block::new(unit);
-            let words = layout.words_ahead(block);
-            prop_assert!(words == 0 || block.offset().word() + words <= layout.word_count());
+            let is_inside = block.offset().word() + UNIT_WORDS <= layout.word_count();
+            prop_assert!(!layout.is_block_start(block) || is_inside);
+            prop_assert_eq!(layout.is_block_start(block), layout.slab_of(block).is_some());
         }
     }
 
@@ -335,40 +287,15 @@ mod tests {
         };
         assert!(Layout::new(geometry).is_ok());
         for wrong in [
-            Geometry {
-                index_words: 0,
-                ..geometry
-            },
-            Geometry {
-                records: 0,
-                ..geometry
-            },
-            Geometry {
-                lines: 4096,
-                ..geometry
-            },
-            Geometry {
-                slabs: 0,
-                ..geometry
-            },
-            Geometry {
-                slab_units: 3,
-                ..geometry
-            },
-            Geometry {
-                block_units_min: 8,
-                ..geometry
-            },
-            Geometry {
-                slabs: 1 << 26,
-                slab_units: 1 << 16,
-                ..geometry
-            },
+            Geometry { index_words: 0, ..geometry },
+            Geometry { records: 0, ..geometry },
+            Geometry { lines: 4096, ..geometry },
+            Geometry { slabs: 0, ..geometry },
+            Geometry { slab_units: 3, ..geometry },
+            Geometry { block_units_min: 8, ..geometry },
+            Geometry { slabs: 1 << 26, slab_units: 1 << 16, ..geometry },
         ] {
-            assert!(
-                matches!(Layout::new(wrong), Err(SegmentError::Size { .. })),
-                "{wrong:?}"
-            );
+            assert!(matches!(Layout::new(wrong), Err(SegmentError::Size { .. })), "{wrong:?}");
         }
     }
 }

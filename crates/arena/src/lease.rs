@@ -61,7 +61,7 @@ pub(crate) struct LineState {
     pub(crate) removed: u64,
     /// The last lessee unwound in the middle of an operation.
     pub(crate) unsettled: bool,
-    spare: Option<(Block, SizeClass)>,
+    spare: Option<Claimed>,
     home: [u32; SizeClass::COUNT],
     scanned: u32,
 }
@@ -96,6 +96,30 @@ impl Place {
     }
 }
 
+/// A block that a lease claimed: PENDING and named in its line until it is published or abandoned.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Claimed {
+    block: Block,
+    place: Place,
+    word: BlockWord,
+}
+
+impl Claimed {
+    /// The block.
+    #[inline]
+    pub const fn block(&self) -> Block {
+        self.block
+    }
+}
+
+/// A block of the index whose word has been located and asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    block: Block,
+    place: Place,
+}
+
 /// A block about to be unlinked, as the line's intent names it.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
@@ -123,13 +147,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub(crate) fn new(arena: &'a Arena<M>, state: MutexGuard<'a, LineState>) -> Self {
         let number = state.line.unwrap_or_default();
         let layout = arena.layout();
-        Self {
-            memory: arena.memory(),
-            layout,
-            line: Line(layout.line(number)),
-            number,
-            state,
-        }
+        Self { memory: arena.memory(), layout, line: Line(layout.line(number)), number, state }
     }
 
     /// Number of the line.
@@ -146,36 +164,36 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
     #[inline]
-    pub fn claim(&mut self, class: SizeClass) -> Result<Block, NoBlock> {
-        let block = match self.state.spare {
-            Some((block, of)) if of == class => block,
+    pub fn claim(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
+        let claimed = match self.state.spare {
+            Some(spare) if spare.place.class == class => spare,
             _ => self.claim_free(class)?,
         };
         // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
         // this block's last life.
         self.memory.fence(Fence::Release);
-        Ok(block)
+        Ok(claimed)
     }
 
-    fn claim_free(&mut self, class: SizeClass) -> Result<Block, NoBlock> {
+    fn claim_free(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
         let slabs = self.layout.geometry().slabs;
         let home = self.state.home[class.index()] % slabs;
         for slab in (home..slabs).chain(0..home) {
             let served = self.slab_class(slab);
             if served == Some(class)
-                && let Some(block) = self.claim_hinted(slab, class)
+                && let Some(claimed) = self.claim_hinted(slab, class)
             {
                 self.state.home[class.index()] = slab;
-                return Ok(block);
+                return Ok(claimed);
             }
         }
         let spread = self.number.wrapping_mul(0x9e37) % slabs;
         for slab in (spread..slabs).chain(0..spread) {
             if self.assign_slab(slab, class)
-                && let Some(block) = self.claim_hinted(slab, class)
+                && let Some(claimed) = self.claim_hinted(slab, class)
             {
                 self.state.home[class.index()] = slab;
-                return Ok(block);
+                return Ok(claimed);
             }
         }
         self.claim_scanned(class).ok_or(NoBlock { class })
@@ -185,9 +203,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let word = self.memory.load(self.layout.slab_word(slab), Load::Relaxed);
         let class = SizeClass::from_index(word.checked_sub(1)?)?;
         let geometry = self.layout.geometry();
-        (geometry.block_units_min..=geometry.slab_units)
-            .contains(&class.units())
-            .then_some(class)
+        (geometry.block_units_min..=geometry.slab_units).contains(&class.units()).then_some(class)
     }
 
     /// Whether the slab serves the class, given to it now if it served none.
@@ -199,16 +215,13 @@ impl<'a, M: Memory> Lease<'a, M> {
         if self.memory.load(at, Load::Relaxed) != 0 {
             return false;
         }
-        match self
-            .memory
-            .compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed)
-        {
+        match self.memory.compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed) {
             Ok(_) => true,
             Err(found) => found == served,
         }
     }
 
-    fn claim_hinted(&self, slab: u32, class: SizeClass) -> Option<Block> {
+    fn claim_hinted(&self, slab: u32, class: SizeClass) -> Option<Claimed> {
         let blocks = self.layout.slab_blocks(class);
         for hint in 0..u64::from(blocks.div_ceil(64)) {
             let at = self.layout.hint(slab, hint);
@@ -225,15 +238,14 @@ impl<'a, M: Memory> Lease<'a, M> {
                 let number = first + bits.trailing_zeros();
                 let place = self.place_at(slab, class, number);
                 let block = self.layout.block(slab, class, number);
-                self.memory
-                    .store(self.line.new_block(), block.unit().into(), Store::Relaxed);
+                self.memory.store(self.line.new_block(), block.unit().into(), Store::Relaxed);
                 let bit = 1 << (number % 64);
                 // ORDERING(B6): acquire, pairs with the release of whoever freed the block. The
                 // release half puts the intent before it.
                 if self.memory.fetch_and(at, !bit, Rmw::AcqRel) & bit != 0
-                    && self.claim_block(place)
+                    && let Some(word) = self.claim_block(place)
                 {
-                    return Some(block);
+                    return Some(Claimed { block, place, word });
                 }
             }
         }
@@ -242,7 +254,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Looks at block words themselves, a bounded number of them, from where the last look ended.
-    fn claim_scanned(&mut self, class: SizeClass) -> Option<Block> {
+    fn claim_scanned(&mut self, class: SizeClass) -> Option<Claimed> {
         let slabs = self.layout.geometry().slabs;
         let mut left = SCAN_BLOCKS_MAX;
         for _ in 0..slabs {
@@ -253,10 +265,9 @@ impl<'a, M: Memory> Lease<'a, M> {
                     let block = self.layout.block(slab, class, number);
                     if self.word(place).state() == BlockState::Free {
                         let unit = block.unit().into();
-                        self.memory
-                            .store(self.line.new_block(), unit, Store::Relaxed);
-                        if self.claim_block(place) {
-                            return Some(block);
+                        self.memory.store(self.line.new_block(), unit, Store::Relaxed);
+                        if let Some(word) = self.claim_block(place) {
+                            return Some(Claimed { block, place, word });
                         }
                     }
                     left = left.saturating_sub(1);
@@ -271,9 +282,10 @@ impl<'a, M: Memory> Lease<'a, M> {
         None
     }
 
-    fn claim_block(&self, place: Place) -> bool {
+    fn claim_block(&self, place: Place) -> Option<BlockWord> {
         let word = self.word(place);
-        word.state() == BlockState::Free && self.step(place, word, word.pending(self.number))
+        let pending = word.pending(self.number);
+        (word.state() == BlockState::Free && self.step(place, word, pending)).then_some(pending)
     }
 
     /// One legal step of a block's word.
@@ -281,13 +293,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     fn step(&self, place: Place, from: BlockWord, to: BlockWord) -> bool {
         // ORDERING(B1, B3, B4): acquire-release, pairs with the steps before and after it.
         self.memory
-            .compare_exchange(
-                place.word,
-                from.bits(),
-                to.bits(),
-                Rmw::AcqRel,
-                Load::Relaxed,
-            )
+            .compare_exchange(place.word, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
             .is_ok()
     }
 
@@ -298,12 +304,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     #[inline]
     fn place_at(&self, slab: u32, class: SizeClass, number: u32) -> Place {
-        Place {
-            slab,
-            number,
-            class,
-            word: self.layout.block_word(slab, number),
-        }
+        Place { slab, number, class, word: self.layout.block_word(slab, number) }
     }
 
     /// Where a block's word lies; `None` for a unit at which no block starts.
@@ -316,31 +317,22 @@ impl<'a, M: Memory> Lease<'a, M> {
             .then(|| self.place_at(slab, class, number))
     }
 
-    /// Brings the word of a block near that an update is about to unlink.
+    /// Where the word of a block of the index lies, and brings it near. `None`: no block starts
+    /// there, so what pointed to it is stale or damaged.
     #[inline]
-    pub fn prefetch_word(&self, block: Block) {
-        if let Some(place) = self.place(block) {
-            self.memory.prefetch(place.word, 1);
-        }
+    pub fn locate(&self, block: Block) -> Option<Located> {
+        let place = self.place(block)?;
+        self.memory.prefetch(place.word, 1);
+        Some(Located { block, place })
     }
 
     /// After publication: the block is the index's from here on, and any deleter's to drain.
     #[inline]
-    pub fn published(&mut self, block: Block) {
-        if let Some(place) = self.place(block) {
-            let word = self.word(place);
-            if word.state() == BlockState::Pending && word.owner() == self.number {
-                // A deleter may have drained the block meanwhile and wins.
-                let _ = self.step(place, word, word.live());
-            }
-        }
-        self.unname(block);
-    }
-
-    /// Clears the intent that names a claimed block.
-    fn unname(&mut self, block: Block) {
+    pub fn published(&mut self, claimed: Claimed) {
+        // A deleter may have drained the block meanwhile and wins.
+        let _ = self.step(claimed.place, claimed.word, claimed.word.live());
         let at = match self.state.spare {
-            Some((spare, _)) if spare == block => {
+            Some(spare) if spare.block == claimed.block => {
                 self.state.spare = None;
                 self.line.spare_block()
             }
@@ -353,14 +345,13 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
     /// so what pointed to it is stale or damaged.
     #[inline]
-    pub fn intend(&mut self, block: Block) -> Option<Intended> {
-        let place = self.place(block)?;
+    pub fn intend(&mut self, located: Located) -> Option<Intended> {
+        let Located { block, place } = located;
         let seen = self.word(place);
         if !matches!(seen.state(), BlockState::Live | BlockState::Pending) {
             return None;
         }
-        self.memory
-            .store(self.line.old_block(), old_word(block, seen), Store::Relaxed);
+        self.memory.store(self.line.old_block(), old_word(block, seen), Store::Relaxed);
         Some(Intended { block, place, seen })
     }
 
@@ -373,11 +364,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// After unlinking: drains, lets the index forget, wipes the words that were used, frees.
     #[inline]
     pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended {
-            block,
-            place,
-            mut seen,
-        } = intended;
+        let Intended { block, place, mut seen } = intended;
         // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
         for _ in 0..4 {
             if self.step(place, seen, seen.drained_by(self.number)) {
@@ -396,23 +383,20 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Gives a claimed block back that was not published.
-    pub fn abandon(&mut self, block: Block, words: u64, forget: impl FnOnce()) {
-        let Some(place) = self.place(block) else {
+    pub fn abandon(&mut self, claimed: Claimed, words: u64, forget: impl FnOnce()) {
+        let Claimed { block, place, word } = claimed;
+        let drained = word.drained_by(self.number);
+        if !self.step(place, word, drained) {
             return;
-        };
-        let word = self.word(place);
-        let mine = word.state() == BlockState::Pending && word.owner() == self.number;
-        if mine && self.step(place, word, word.drained_by(self.number)) {
-            forget();
-            let drained = word.drained_by(self.number);
-            let was_spare = self.state.spare.is_some_and(|(spare, _)| spare == block);
-            if was_spare {
-                self.state.spare = None;
-            }
-            self.recycle(block, place, drained, words);
-            if !was_spare {
-                self.memory.store(self.line.new_block(), 0, Store::Release);
-            }
+        }
+        forget();
+        let was_spare = self.state.spare.is_some_and(|spare| spare.block == block);
+        if was_spare {
+            self.state.spare = None;
+        }
+        self.recycle(block, place, drained, words);
+        if !was_spare {
+            self.memory.store(self.line.new_block(), 0, Store::Release);
         }
     }
 
@@ -420,14 +404,13 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline]
     fn recycle(&mut self, block: Block, place: Place, word: BlockWord, words: u64) {
         self.wipe(block, words.min(place.words()));
-        if self.state.spare.is_none() {
-            self.memory
-                .store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-            if self.step(place, word, word.pending(self.number)) {
-                self.state.spare = Some((block, place.class));
-            }
-        } else {
-            self.free(place, word);
+        if self.state.spare.is_some() {
+            return self.free(place, word);
+        }
+        self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        let pending = word.pending(self.number);
+        if self.step(place, word, pending) {
+            self.state.spare = Some(Claimed { block, place, word: pending });
         }
     }
 
@@ -459,8 +442,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// One legal step of a block's word.
     pub(crate) fn step_of(&self, block: Block, from: BlockWord, to: BlockWord) -> bool {
-        self.place(block)
-            .is_some_and(|place| self.step(place, from, to))
+        self.place(block).is_some_and(|place| self.step(place, from, to))
     }
 
     /// Hints at a free block again, whose hint a death may have taken.
@@ -472,16 +454,13 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Gives the spare back to the free blocks.
     pub(crate) fn release_spare(&mut self) {
-        if let Some((block, _)) = self.state.spare.take() {
-            if let Some(word) = self.word_of(block)
-                && word.state() == BlockState::Pending
-                && word.owner() == self.number
-                && self.step_of(block, word, word.drained_by(self.number))
-            {
-                self.wipe_and_free(block, word.drained_by(self.number));
+        if let Some(Claimed { block, place, word }) = self.state.spare.take() {
+            let drained = word.drained_by(self.number);
+            if self.step(place, word, drained) {
+                self.wipe(block, place.words());
+                self.free(place, drained);
             }
-            self.memory
-                .store(self.line.spare_block(), 0, Store::Release);
+            self.memory.store(self.line.spare_block(), 0, Store::Release);
         }
     }
 
@@ -502,8 +481,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     fn set_hint(&self, place: Place) {
         let at = self.layout.hint(place.slab, u64::from(place.number / 64));
         // ORDERING(B6): release, after the step to FREE.
-        self.memory
-            .fetch_or(at, 1 << (place.number % 64), Rmw::Release);
+        self.memory.fetch_or(at, 1 << (place.number % 64), Rmw::Release);
     }
 
     /// Counts entries that this operation added and removed.
@@ -511,13 +489,11 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub fn count(&mut self, added: u64, removed: u64) {
         if added != 0 {
             self.state.added = self.state.added.wrapping_add(added);
-            self.memory
-                .store(self.line.added(), self.state.added, Store::Release);
+            self.memory.store(self.line.added(), self.state.added, Store::Release);
         }
         if removed != 0 {
             self.state.removed = self.state.removed.wrapping_add(removed);
-            self.memory
-                .store(self.line.removed(), self.state.removed, Store::Release);
+            self.memory.store(self.line.removed(), self.state.removed, Store::Release);
         }
     }
 }

@@ -18,10 +18,7 @@
 //! attachments to it. A line is owned by one incarnation of one process and leased to one thread of
 //! it at a time; only its lessee stores to it, or the reaper of its dead owner.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "fields are masked to their widths"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 
 use std::fmt;
 
@@ -94,12 +91,7 @@ impl RecordWord {
 
 impl fmt::Debug for RecordWord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{:?} incarnation {}",
-            self.state(),
-            self.incarnation()
-        )?;
+        write!(formatter, "{:?} incarnation {}", self.state(), self.incarnation())?;
         if self.state() == RecordState::Reaping {
             write!(formatter, " by record {}", self.holder().0)?;
         }

@@ -63,11 +63,7 @@ impl<M: Memory> Arena<M> {
         if mine.is_err() {
             return false;
         }
-        let dead = Identity {
-            record,
-            incarnation: word.incarnation(),
-        }
-        .owner_word();
+        let dead = Identity { record, incarnation: word.incarnation() }.owner_word();
         for number in 0..self.geometry().lines {
             let line = Line(self.layout().line(number));
             if memory.load(line.owner(), Load::Acquire) != dead {
@@ -106,12 +102,7 @@ impl<M: Memory> Lease<'_, M> {
         recovered: &mut Recovered,
     ) -> bool {
         let line = Line(self.layout().line(number));
-        for at in [
-            line.reaped_block(),
-            line.old_block(),
-            line.spare_block(),
-            line.new_block(),
-        ] {
+        for at in [line.reaped_block(), line.old_block(), line.spare_block(), line.new_block()] {
             let named = self.memory().load(at, Load::Acquire);
             #[expect(clippy::cast_possible_truncation, reason = "the low half is the unit")]
             let block = Block::new(named as u32);
@@ -183,8 +174,7 @@ impl<M: Memory> Lease<'_, M> {
     fn reap_block(&mut self, block: Block, word: BlockWord, index: &dyn Index) -> bool {
         let reaped = Line(self.layout().line(self.number())).reaped_block();
         let me = self.number();
-        self.memory()
-            .store(reaped, block.unit().into(), Store::Relaxed);
+        self.memory().store(reaped, block.unit().into(), Store::Relaxed);
         let drained = if word.state() == BlockState::Drain {
             word.inherited_by(me)
         } else {

@@ -66,8 +66,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use shm_arena::{
-    Arena, ArenaOptions, Backoff, Block, Environment, Expected, Index, Lease, Load, Memory, Offset,
-    Rmw, SegmentError, SegmentHeader, Store, structure_fingerprint,
+    Arena, ArenaOptions, Backoff, Block, Claimed, Environment, Expected, Index, Lease, Load,
+    Memory, Offset, Rmw, SegmentError, SegmentHeader, Store, structure_fingerprint,
 };
 
 use crate::contract::{
@@ -95,12 +95,8 @@ const FINGERPRINT: u64 = structure_fingerprint(
 );
 
 const CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::BoundedWait {
-        wait_ms_max: LOCK_WAIT_MS_MAX,
-    },
-    writes: Progress::BoundedWait {
-        wait_ms_max: LOCK_WAIT_MS_MAX,
-    },
+    reads: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
+    writes: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
     invisible_reads: false,
     bounded_buckets: false,
 };
@@ -135,11 +131,7 @@ impl<M: Memory> Chained<M> {
         let shape = options.shape(ENTRIES_PER_BUCKET)?;
         if !shape.buckets.is_power_of_two() {
             let problem = "not a power of two".to_owned();
-            return Err(SegmentError::Size {
-                quantity: "buckets",
-                value: shape.buckets,
-                problem,
-            });
+            return Err(SegmentError::Size { quantity: "buckets", value: shape.buckets, problem });
         }
         Ok(SegmentHeader {
             table_kind: Kind::Chained.id(),
@@ -158,10 +150,7 @@ impl<M: Memory> Chained<M> {
             let expected = arena.geometry().index_words;
             return Err(SegmentError::header("buckets", buckets, expected));
         }
-        Ok(Self {
-            arena,
-            bucket_mask: buckets - 1,
-        })
+        Ok(Self { arena, bucket_mask: buckets - 1 })
     }
 
     /// The arena underneath.
@@ -195,17 +184,10 @@ impl<M: Memory> Chained<M> {
     /// CRASH(lock): the word names the owner at the instant at which it owns.
     fn lock(&self) -> Result<Locked<'_, M>, Error> {
         let lease = self.arena.lease()?;
-        let incarnation = self
-            .arena
-            .identity()
-            .map_or(0, |identity| identity.incarnation);
+        let incarnation = self.arena.identity().map_or(0, |identity| identity.incarnation);
         let word = u64::from(incarnation) << 32 | u64::from(lease.number() + 1);
         let unsettled = lease.is_unsettled();
-        let mut locked = Locked {
-            table: self,
-            lease,
-            word,
-        };
+        let mut locked = Locked { table: self, lease, word };
         let backoff = Backoff::new();
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
@@ -232,10 +214,7 @@ impl<M: Memory> Chained<M> {
         let owner = self.memory().load(self.lock_word(), Load::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "the low half is the line")]
         let owner = (owner as u32).wrapping_sub(1);
-        Err(Error::Busy {
-            owner,
-            waited_ms: LOCK_WAIT_MS_MAX,
-        })
+        Err(Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX })
     }
 
     /// Whether the owner that a lock word names is dead; asked of the kernel now and then.
@@ -265,10 +244,7 @@ impl<M: Memory> Chained<M> {
             link = Link::Next(found.entry);
             next = found.entry.next();
         }
-        Err(Error::Corrupt {
-            what: "chain without an end",
-            word: self.head(bucket).word(),
-        })
+        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
     }
 
     fn entry_at<'a>(&'a self, link: Link<'a, M>, next: u64) -> Result<Found<'a, M>, Error> {
@@ -276,17 +252,9 @@ impl<M: Memory> Chained<M> {
         let view = unit.and_then(|unit| {
             let block = Block::new(unit);
             let entry = EntryView::new(&self.arena, block)?;
-            Some(Found {
-                link,
-                block,
-                shape: entry.shape()?,
-                entry,
-            })
+            Some(Found { link, block, shape: entry.shape()?, entry })
         });
-        view.ok_or(Error::Corrupt {
-            what: "link in a chain",
-            word: next.wrapping_mul(8),
-        })
+        view.ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })
     }
 
     /// More links than this are a cycle.
@@ -312,10 +280,7 @@ impl<M: Memory> Chained<M> {
             next = found.entry.next();
             visit(found)?;
         }
-        Err(Error::Corrupt {
-            what: "chain without an end",
-            word: self.head(bucket).word(),
-        })
+        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
     }
 }
 
@@ -332,13 +297,7 @@ impl<'a, M: Memory> Locked<'a, M> {
         // acquired by the verdict. Release, pairs with L0.
         self.table
             .memory()
-            .compare_exchange(
-                self.table.lock_word(),
-                owner,
-                self.word,
-                Rmw::AcqRel,
-                Load::Relaxed,
-            )
+            .compare_exchange(self.table.lock_word(), owner, self.word, Rmw::AcqRel, Load::Relaxed)
             .is_ok()
     }
 
@@ -365,20 +324,21 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Adds an entry at the head of its chain.
     fn add(&mut self, bucket: u64, prepared: &Prepared<'_>) -> Result<(), Error> {
-        let block = self.write(prepared)?;
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
         let head = self.table.head(bucket);
         let first = self.table.memory().load(head, Load::Relaxed);
         if let Some(entry) = EntryView::new(&self.table.arena, block) {
             entry.set_next(first, Store::Relaxed);
         }
         self.relink(Link::Head(head), block.unit().into());
-        self.lease.published(block);
+        self.lease.published(claimed);
         self.lease.count(1, 0);
         Ok(())
     }
 
     /// Writes an entry into a block, after recovery if there is none.
-    fn write(&mut self, prepared: &Prepared<'_>) -> Result<Block, Error> {
+    fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
         let table = self.table;
         match prepared.write(&mut self.lease, table.memory()) {
             Err(error @ Error::NoBlock { .. }) => {
@@ -393,32 +353,31 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Puts an entry where another one is.
     fn exchange(&mut self, found: Found<'a, M>, prepared: &Prepared<'_>) -> Result<(), Error> {
-        let block = self.write(prepared)?;
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
         if let Some(entry) = EntryView::new(&self.table.arena, block) {
             entry.set_next(found.entry.next(), Store::Relaxed);
         }
-        let Some(intended) = self.lease.intend(found.block) else {
-            self.lease.abandon(block, prepared.shape.words(), || {});
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
+            self.lease.abandon(claimed, prepared.shape.words(), || {});
             let word = found.block.offset().word();
-            return Err(Error::Corrupt {
-                what: "linked block",
-                word,
-            });
+            return Err(Error::Corrupt { what: "linked block", word });
         };
         self.relink(found.link, block.unit().into());
-        self.lease.published(block);
+        self.lease.published(claimed);
         self.lease.retire(intended, found.shape.words(), || {});
         Ok(())
     }
 
     /// Takes an entry out of its chain.
     fn unlink(&mut self, found: Found<'a, M>) -> Result<(), Error> {
-        let Some(intended) = self.lease.intend(found.block) else {
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
             let word = found.block.offset().word();
-            return Err(Error::Corrupt {
-                what: "linked block",
-                word,
-            });
+            return Err(Error::Corrupt { what: "linked block", word });
         };
         self.relink(found.link, found.entry.next());
         self.lease.retire(intended, found.shape.words(), || {});
@@ -476,10 +435,7 @@ impl<M: Memory> Design<M> for Chained<M> {
         environment: &Environment,
     ) -> Result<Self, SegmentError> {
         let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
-        let arena = ArenaOptions {
-            header,
-            secret: options.hash_secret,
-        };
+        let arena = ArenaOptions { header, secret: options.hash_secret };
         Self::over(Arena::create(memory, &arena, environment)?)
     }
 
@@ -527,9 +483,7 @@ impl<M: Memory> Table for Chained<M> {
             match self.find(bucket, prepared.hash, entry.key)? {
                 Some(found) if !is_dead(found.entry.metadata()) => {
                     found.entry.read_value(found.shape, existing);
-                    return Ok(Insert::Exists {
-                        metadata: found.entry.metadata(),
-                    });
+                    return Ok(Insert::Exists { metadata: found.entry.metadata() });
                 }
                 Some(found) => locked.exchange(found, &prepared)?,
                 None => locked.add(bucket, &prepared)?,
@@ -542,34 +496,24 @@ impl<M: Memory> Table for Chained<M> {
     fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let bucket = self.bucket(prepared.hash);
-        self.under_lock(
-            |locked| match self.find(bucket, prepared.hash, entry.key)? {
-                Some(found) => locked.exchange(found, &prepared).map(|()| Put::Replaced),
-                None => locked.add(bucket, &prepared).map(|()| Put::Inserted),
-            },
-        )
+        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
+            Some(found) => locked.exchange(found, &prepared).map(|()| Put::Replaced),
+            None => locked.add(bucket, &prepared).map(|()| Put::Inserted),
+        })
     }
 
     fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let bucket = self.bucket(prepared.hash);
-        self.under_lock(
-            |locked| match self.find(bucket, prepared.hash, entry.key)? {
-                Some(found) => locked
-                    .exchange(found, &prepared)
-                    .map(|()| Replace::Replaced),
-                None => Ok(Replace::Absent),
-            },
-        )
+        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
+            Some(found) => locked.exchange(found, &prepared).map(|()| Replace::Replaced),
+            None => Ok(Replace::Absent),
+        })
     }
 
     fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
         let removed = self.remove_key(key, None)?;
-        Ok(if removed.is_some() {
-            Remove::Removed
-        } else {
-            Remove::Absent
-        })
+        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
     }
 
     fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
@@ -594,13 +538,7 @@ impl<M: Memory> Table for Chained<M> {
                 })
             })?;
             for (key, value, metadata) in &copied {
-                if visit(Entry {
-                    key,
-                    value,
-                    metadata: *metadata,
-                })
-                .is_break()
-                {
+                if visit(Entry { key, value, metadata: *metadata }).is_break() {
                     return Ok(());
                 }
             }
@@ -655,22 +593,13 @@ impl<M: Memory> Table for Chained<M> {
 
     fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let stats = self.stats();
-        writeln!(
-            out,
-            "chained: {} entries in {} buckets",
-            stats.entries, stats.buckets
-        )?;
+        writeln!(out, "chained: {} entries in {} buckets", stats.entries, stats.buckets)?;
         writeln!(out, "{:?}", self.arena)?;
         writeln!(out, "buckets by entries: {:?}", stats.bucket_histogram)?;
         let (used, all) = (stats.block_bytes_used, stats.block_bytes);
         writeln!(out, "block bytes: {used} of {all} in use")?;
         let lock = self.memory().load(self.lock_word(), Load::Relaxed);
-        writeln!(
-            out,
-            "lock: incarnation {} line {} (0: free)",
-            lock >> 32,
-            lock & 0xffff_ffff
-        )
+        writeln!(out, "lock: incarnation {} line {} (0: free)", lock >> 32, lock & 0xffff_ffff)
     }
 
     fn audit(&self) -> Audit {
@@ -685,10 +614,7 @@ impl<M: Memory> Table for Chained<M> {
                 found.entry.read_key(found.shape, &mut key);
                 let hash = self.arena.hasher().hash(&key);
                 if hash != found.entry.hash() || self.bucket(hash) != bucket {
-                    audit.find(format!(
-                        "bucket {bucket}: {:?} belongs elsewhere",
-                        found.block
-                    ));
+                    audit.find(format!("bucket {bucket}: {:?} belongs elsewhere", found.block));
                 }
                 if keys.contains(&key) {
                     audit.find(format!("bucket {bucket}: a key is there twice"));

@@ -187,10 +187,7 @@ pub struct Recovery {
 
 impl From<Recovered> for Recovery {
     fn from(recovered: Recovered) -> Self {
-        Self {
-            processes: recovered.processes,
-            blocks: recovered.blocks,
-        }
+        Self { processes: recovered.processes, blocks: recovered.blocks }
     }
 }
 

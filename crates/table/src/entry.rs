@@ -11,12 +11,9 @@
 //! A 32-byte key and a 200-byte value fill 256 bytes exactly. All but `next` is immutable from
 //! publication to the wipe.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "fields are masked to their widths"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 
-use shm_arena::{Arena, Block, Lease, Load, Memory, Offset, SizeClass, Store};
+use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
 
 use crate::contract::{Entry, Error, KEY_BYTES_MAX};
 
@@ -35,10 +32,7 @@ impl EntryShape {
     pub(crate) const VALUE_BYTES_MAX: usize = (1 << 24) - 1;
 
     pub(crate) const fn new(key_bytes: usize, value_bytes: usize) -> Self {
-        Self {
-            key_bytes,
-            value_bytes,
-        }
+        Self { key_bytes, value_bytes }
     }
 
     #[inline(always)]
@@ -77,7 +71,6 @@ const fn words_of(bytes: usize) -> u64 {
 pub(crate) struct EntryView<'a, M> {
     memory: &'a M,
     at: Offset,
-    words_ahead: u64,
 }
 
 impl<M> Clone for EntryView<'_, M> {
@@ -93,12 +86,8 @@ impl<'a, M: Memory> EntryView<'a, M> {
     /// `None` for a block number at which no block can start.
     #[inline(always)]
     pub(crate) fn new(arena: &'a Arena<M>, block: Block) -> Option<Self> {
-        let words_ahead = arena.layout().words_ahead(block);
-        (words_ahead > ENTRY_HEADER_WORDS).then(|| Self {
-            memory: arena.memory(),
-            at: block.offset(),
-            words_ahead,
-        })
+        let fits = arena.layout().is_block_start(block);
+        fits.then(|| Self { memory: arena.memory(), at: block.offset() })
     }
 
     /// The entry with its lengths, if it can be one.
@@ -118,11 +107,12 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.load(self.at + 2, Load::Relaxed)
     }
 
-    /// The lengths, if an entry of these lengths fits.
+    /// The lengths, if an entry of these lengths ends inside the memory.
     #[inline(always)]
     pub(crate) fn shape(&self) -> Option<EntryShape> {
         let shape = EntryShape::from_bits(self.memory.load(self.at + 1, Load::Relaxed));
-        (shape.words() <= self.words_ahead).then_some(shape)
+        let end = self.at.word() + shape.words();
+        (end <= self.memory.word_count()).then_some(shape)
     }
 
     /// Whether the key is this one; the shape is the entry's own.
@@ -135,8 +125,7 @@ impl<'a, M: Memory> EntryView<'a, M> {
     #[inline(always)]
     pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
         value.resize(shape.value_bytes, 0);
-        self.memory
-            .read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), value);
+        self.memory.read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), value);
     }
 
     /// Copies the key out.
@@ -178,17 +167,9 @@ impl<'a> Prepared<'a> {
             let words = arena.layout().block_words_max();
             let before = ENTRY_HEADER_WORDS + shape.key_words();
             let bytes_max = usize::try_from(words.saturating_sub(before) * 8).unwrap_or(usize::MAX);
-            return Err(Error::ValueTooLarge {
-                bytes: shape.value_bytes,
-                bytes_max,
-            });
+            return Err(Error::ValueTooLarge { bytes: shape.value_bytes, bytes_max });
         };
-        Ok(Self {
-            entry,
-            hash: arena.hasher().hash(entry.key),
-            shape,
-            class,
-        })
+        Ok(Self { entry, hash: arena.hasher().hash(entry.key), shape, class })
     }
 
     /// Claims a block and writes the entry into it.
@@ -197,18 +178,18 @@ impl<'a> Prepared<'a> {
         &self,
         lease: &mut Lease<'_, M>,
         memory: &M,
-    ) -> Result<Block, Error> {
-        let block = lease.claim(self.class).map_err(|_| Error::NoBlock {
-            block_bytes: u64::from(self.class.units()) * 64,
-        })?;
-        let at = block.offset();
+    ) -> Result<Claimed, Error> {
+        let claimed = lease
+            .claim(self.class)
+            .map_err(|_| Error::NoBlock { block_bytes: u64::from(self.class.units()) * 64 })?;
+        let at = claimed.block().offset();
         memory.store(at, self.hash, Store::Relaxed);
         memory.store(at + 1, self.shape.bits(), Store::Relaxed);
         memory.store(at + 2, self.entry.metadata, Store::Relaxed);
         memory.write_bytes(at + ENTRY_HEADER_WORDS, self.entry.key);
         let value = at + (ENTRY_HEADER_WORDS + self.shape.key_words());
         memory.write_bytes(value, self.entry.value);
-        Ok(block)
+        Ok(claimed)
     }
 }
 

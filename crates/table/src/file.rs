@@ -29,10 +29,8 @@ impl SharedTable {
         file: &CreateOptions,
     ) -> Result<Self, SegmentError> {
         let bytes = Self::byte_count(kind, options).map_err(|error| error.in_file(path))?;
-        MappedMemory::create(path, bytes, file, |memory| {
-            Self::fill(kind, memory, options)
-        })
-        .map_err(|error| error.in_file(path))
+        MappedMemory::create(path, bytes, file, |memory| Self::fill(kind, memory, options))
+            .map_err(|error| error.in_file(path))
     }
 
     /// Joins the table in a file, whatever its kind.

@@ -82,16 +82,12 @@ impl TableOptions {
         let units = u64::from(class.units());
         // Every line may keep one block back and have one in the making.
         let blocks = self.entries + 2 * u64::from(self.lines);
-        let slab_units = (blocks * units / SLABS_WANTED).next_power_of_two().clamp(
-            (4 * units).next_power_of_two().clamp(64, SLAB_UNITS_MAX),
-            SLAB_UNITS_MAX,
-        );
+        let slab_units = (blocks * units / SLABS_WANTED)
+            .next_power_of_two()
+            .clamp((4 * units).next_power_of_two().clamp(64, SLAB_UNITS_MAX), SLAB_UNITS_MAX);
         let slabs = blocks.div_ceil(slab_units / units);
         Ok(TableShape {
-            buckets: self
-                .entries
-                .div_ceil(entries_per_bucket)
-                .next_power_of_two(),
+            buckets: self.entries.div_ceil(entries_per_bucket).next_power_of_two(),
             slots: 15,
             slabs: u32::try_from(slabs)
                 .map_err(|_| wrong("slabs", slabs, "more than a segment can have"))?,

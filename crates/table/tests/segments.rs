@@ -16,28 +16,14 @@ use tempfile::TempDir;
 /// A folder where segments can live: tmpfs where there is one.
 fn folder() -> TempDir {
     let shared_memory = Path::new("/dev/shm");
-    if shared_memory.is_dir() {
-        TempDir::new_in(shared_memory)
-    } else {
-        TempDir::new()
-    }
-    .unwrap()
+    if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() }.unwrap()
 }
 
 fn made(folder: &TempDir, kind: Kind) -> PathBuf {
     let path = folder.path().join(kind.name());
-    let options = TableOptions {
-        entries: 64,
-        ..TableOptions::default()
-    };
+    let options = TableOptions { entries: 64, ..TableOptions::default() };
     let table = SharedTable::create_file(&path, kind, &options, &CreateOptions::default()).unwrap();
-    let _ = table
-        .put(Entry {
-            key: b"key",
-            value: b"value",
-            metadata: 7,
-        })
-        .unwrap();
+    let _ = table.put(Entry { key: b"key", value: b"value", metadata: 7 }).unwrap();
     table.detach();
     path
 }
@@ -61,26 +47,16 @@ fn a_header_that_differs_is_refused_by_field_with_both_values() {
     let folder = folder();
     type Change = fn(&mut Vec<u8>);
     let changes: [(&str, &str, Change); 12] = [
-        ("magic", "0x454c", |bytes| {
-            word(bytes, 0).copy_from_slice(b"ELFTABLE")
-        }),
+        ("magic", "0x454c", |bytes| word(bytes, 0).copy_from_slice(b"ELFTABLE")),
         ("format version", "0x63", |bytes| word(bytes, 1)[0] = 0x63),
         ("word bytes", "0x4", |bytes| word(bytes, 1)[4] = 4),
-        ("structure fingerprint", "expected", |bytes| {
-            word(bytes, 2)[0] ^= 1
-        }),
-        ("byte order", "0x807060504030201", |bytes| {
-            word(bytes, 3).reverse()
-        }),
+        ("structure fingerprint", "expected", |bytes| word(bytes, 2)[0] ^= 1),
+        ("byte order", "0x807060504030201", |bytes| word(bytes, 3).reverse()),
         ("word count", "expected", |bytes| word(bytes, 4)[1] ^= 1),
         ("boot id", "expected", |bytes| word(bytes, 6)[0] ^= 1),
         ("table kind", "77", |bytes| word(bytes, 8)[0] = 77),
-        ("header checksum", "expected", |bytes| {
-            word(bytes, 15)[0] ^= 1
-        }),
-        ("word count", "expected", |bytes| {
-            bytes.truncate(bytes.len() - 8)
-        }),
+        ("header checksum", "expected", |bytes| word(bytes, 15)[0] ^= 1),
+        ("word count", "expected", |bytes| bytes.truncate(bytes.len() - 8)),
         ("word count", "expected", |bytes| bytes.extend([0; 4096])),
         ("words", "at least 64", |bytes| bytes.truncate(64)),
     ];
@@ -93,14 +69,8 @@ fn a_header_that_differs_is_refused_by_field_with_both_values() {
                 assert!(text.contains("header checksum"), "{text}");
                 text = other_boot(&path, kind);
             }
-            assert!(
-                text.contains(&*path.to_string_lossy()),
-                "{text}: names the file"
-            );
-            assert!(
-                text.contains(field) && text.contains(value),
-                "{text}: {field}, {value}"
-            );
+            assert!(text.contains(&*path.to_string_lossy()), "{text}: names the file");
+            assert!(text.contains(field) && text.contains(value), "{text}: {field}, {value}");
             fs::remove_file(&path).unwrap();
         }
     }
@@ -108,20 +78,12 @@ fn a_header_that_differs_is_refused_by_field_with_both_values() {
 
 /// What a process of another boot is told.
 fn other_boot(path: &Path, kind: Kind) -> String {
-    let options = TableOptions {
-        entries: 64,
-        ..TableOptions::default()
-    };
+    let options = TableOptions { entries: 64, ..TableOptions::default() };
     let words = SharedTable::word_count(kind, &options).unwrap();
     let memory = Arc::new(HeapMemory::new(words));
     let environment = Environment::default();
-    AnyTable::create(kind, memory.clone(), &options, &environment)
-        .unwrap()
-        .detach();
-    let later = Environment {
-        boot: [1, 2],
-        ..environment
-    };
+    AnyTable::create(kind, memory.clone(), &options, &environment).unwrap().detach();
+    let later = Environment { boot: [1, 2], ..environment };
     let error = AnyTable::attach(memory, &later).unwrap_err();
     error.in_file(path).to_string()
 }
@@ -136,10 +98,7 @@ fn missing_and_existing_files_are_named() {
     let before = fs::read(&path).unwrap();
     let options = TableOptions::default();
     let again = SharedTable::create_file(&path, Kind::Chained, &options, &CreateOptions::default());
-    assert!(
-        matches!(again, Err(SegmentError::Exists { .. })),
-        "{again:?}"
-    );
+    assert!(matches!(again, Err(SegmentError::Exists { .. })), "{again:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
     let joined = SharedTable::create_or_attach_file(
         &path,
@@ -156,10 +115,7 @@ fn sizes_that_cannot_be_leave_nothing_behind() {
     let folder = folder();
     for entries in [0, 1 << 40, 1 << 31] {
         for kind in Kind::ALL {
-            let options = TableOptions {
-                entries,
-                ..TableOptions::default()
-            };
+            let options = TableOptions { entries, ..TableOptions::default() };
             let path = folder.path().join("impossible");
             let made = SharedTable::create_file(&path, kind, &options, &CreateOptions::default());
             let error = made.unwrap_err();
@@ -174,20 +130,13 @@ fn sizes_that_cannot_be_leave_nothing_behind() {
 fn a_read_only_handle_reads_and_refuses_to_write() {
     let folder = folder();
     let path = made(&folder, Kind::CasBucket);
-    let options = AttachOptions {
-        access: Access::ReadOnly,
-        ..AttachOptions::default()
-    };
+    let options = AttachOptions { access: Access::ReadOnly, ..AttachOptions::default() };
     let table = SharedTable::attach_file(&path, &options).unwrap();
     let mut value = Vec::new();
     assert_eq!(table.get(b"key", &mut value), Ok(Some(7)));
     assert_eq!(value, b"value");
     assert_eq!(table.get(b"other", &mut value), Ok(None));
-    let entry = Entry {
-        key: b"key",
-        value: b"new",
-        metadata: 8,
-    };
+    let entry = Entry { key: b"key", value: b"new", metadata: 8 };
     assert_eq!(table.put(entry), Err(Error::ReadOnly));
     assert_eq!(table.insert(entry, &mut value), Err(Error::ReadOnly));
     assert_eq!(table.replace(entry), Err(Error::ReadOnly));
@@ -202,29 +151,17 @@ fn a_read_only_handle_reads_and_refuses_to_write() {
 
 #[test]
 fn more_processes_than_records_are_refused_until_one_leaves() {
-    let options = TableOptions {
-        processes: 2,
-        ..TableOptions::default()
-    };
+    let options = TableOptions { processes: 2, ..TableOptions::default() };
     let words = AnyTable::<HeapMemory>::word_count(Kind::CasBucket, &options).unwrap();
     let memory = Arc::new(HeapMemory::new(words));
     let environment = Environment::default();
     let first = AnyTable::create(Kind::CasBucket, memory.clone(), &options, &environment).unwrap();
     let second = AnyTable::attach(memory.clone(), &environment).unwrap();
     let third = AnyTable::attach(memory.clone(), &environment);
-    assert!(
-        matches!(third, Err(SegmentError::NoRecord { records: 2 })),
-        "{third:?}"
-    );
+    assert!(matches!(third, Err(SegmentError::NoRecord { records: 2 })), "{third:?}");
     first.detach();
     let third = AnyTable::attach(memory, &environment).unwrap();
-    let _ = third
-        .put(Entry {
-            key: b"k",
-            value: b"v",
-            metadata: 0,
-        })
-        .unwrap();
+    let _ = third.put(Entry { key: b"k", value: b"v", metadata: 0 }).unwrap();
     assert_eq!(second.len(), 1);
 }
 
@@ -233,11 +170,7 @@ fn every_verb(table: &dyn Table) {
     let mut out = Vec::new();
     for key in 1..6_u8 {
         let key = [key];
-        let entry = Entry {
-            key: &key,
-            value: &[key[0]; 40],
-            metadata: 1,
-        };
+        let entry = Entry { key: &key, value: &[key[0]; 40], metadata: 1 };
         let _ = table.get(&key, &mut out);
         let _ = table.insert(entry, &mut out);
         let _ = table.put(entry);
@@ -256,13 +189,7 @@ fn every_verb(table: &dyn Table) {
 
 /// A small table with some entries, and the memory under it.
 fn victim(kind: Kind) -> (Arc<HeapMemory>, AnyTable<Arc<HeapMemory>>) {
-    let shape = TableShape {
-        buckets: 2,
-        slots: 4,
-        slabs: 4,
-        slab_units: 8,
-        block_units_min: 1,
-    };
+    let shape = TableShape { buckets: 2, slots: 4, slabs: 4, slab_units: 8, block_units_min: 1 };
     let options = TableOptions {
         processes: 3,
         lines: 3,
@@ -275,13 +202,7 @@ fn victim(kind: Kind) -> (Arc<HeapMemory>, AnyTable<Arc<HeapMemory>>) {
     let environment = Environment::default();
     let table = AnyTable::create(kind, memory.clone(), &options, &environment).unwrap();
     for key in 1..4_u8 {
-        let _ = table
-            .put(Entry {
-                key: &[key],
-                value: &[key; 40],
-                metadata: 1,
-            })
-            .unwrap();
+        let _ = table.put(Entry { key: &[key], value: &[key; 40], metadata: 1 }).unwrap();
     }
     (memory, table)
 }

@@ -17,19 +17,8 @@ fn table(kind: Kind, options: &TableOptions) -> AnyTable<HeapMemory> {
 
 /// Few buckets and few blocks, so that collisions and exhaustion are ordinary.
 fn tiny() -> TableOptions {
-    let shape = TableShape {
-        buckets: 2,
-        slots: 4,
-        slabs: 2,
-        slab_units: 8,
-        block_units_min: 1,
-    };
-    TableOptions {
-        processes: 2,
-        lines: 2,
-        shape: Some(shape),
-        ..TableOptions::default()
-    }
+    let shape = TableShape { buckets: 2, slots: 4, slabs: 2, slab_units: 8, block_units_min: 1 };
+    TableOptions { processes: 2, lines: 2, shape: Some(shape), ..TableOptions::default() }
 }
 
 #[derive(Clone, Debug)]
@@ -76,18 +65,11 @@ fn agree(
         Step::Get(key) => {
             let got = table.get(&key_bytes(key), &mut out).unwrap();
             prop_assert_eq!(got, model.get(&key).map(|&value| value.into()));
-            prop_assert_eq!(
-                &out,
-                &model.get(&key).map_or(vec![], |&value| value_bytes(value))
-            );
+            prop_assert_eq!(&out, &model.get(&key).map_or(vec![], |&value| value_bytes(value)));
         }
         Step::Insert(key, value) => {
             let (key_bytes, data) = (key_bytes(key), value_bytes(value));
-            let entry = Entry {
-                key: &key_bytes,
-                value: &data,
-                metadata: value.into(),
-            };
+            let entry = Entry { key: &key_bytes, value: &data, metadata: value.into() };
             match table.insert(entry, &mut out) {
                 Ok(Insert::Inserted) => prop_assert!(model.insert(key, value).is_none()),
                 Ok(Insert::Exists { metadata }) => {
@@ -99,11 +81,7 @@ fn agree(
         }
         Step::Put(key, value) => {
             let (key_bytes, data) = (key_bytes(key), value_bytes(value));
-            let entry = Entry {
-                key: &key_bytes,
-                value: &data,
-                metadata: value.into(),
-            };
+            let entry = Entry { key: &key_bytes, value: &data, metadata: value.into() };
             match table.put(entry) {
                 Ok(Put::Inserted) => prop_assert!(model.insert(key, value).is_none()),
                 Ok(Put::Replaced) => prop_assert!(model.insert(key, value).is_some()),
@@ -112,11 +90,7 @@ fn agree(
         }
         Step::Replace(key, value) => {
             let (key_bytes, data) = (key_bytes(key), value_bytes(value));
-            let entry = Entry {
-                key: &key_bytes,
-                value: &data,
-                metadata: value.into(),
-            };
+            let entry = Entry { key: &key_bytes, value: &data, metadata: value.into() };
             match table.replace(entry) {
                 Ok(Replace::Absent) => prop_assert!(!model.contains_key(&key)),
                 Ok(Replace::Replaced) => prop_assert!(model.insert(key, value).is_some()),
@@ -181,11 +155,7 @@ fn wrong_keys_and_values_change_nothing_and_are_named() {
         let table = table(kind, &TableOptions::default());
         let mut out = Vec::new();
         for key in [&[][..], &[1; 256]] {
-            let entry = Entry {
-                key,
-                value: b"v",
-                metadata: 0,
-            };
+            let entry = Entry { key, value: b"v", metadata: 0 };
             let expected = Error::KeyLength { bytes: key.len() };
             assert_eq!(table.get(key, &mut out), Err(expected));
             assert_eq!(table.insert(entry, &mut out), Err(expected));
@@ -195,35 +165,15 @@ fn wrong_keys_and_values_change_nothing_and_are_named() {
             assert_eq!(table.take(key, &mut out), Err(expected));
         }
         let huge = vec![0; 1 << 17];
-        let entry = Entry {
-            key: b"k",
-            value: &huge,
-            metadata: 0,
-        };
+        let entry = Entry { key: b"k", value: &huge, metadata: 0 };
         let Err(Error::ValueTooLarge { bytes, bytes_max }) = table.put(entry) else {
             panic!("a value of 128 KiB was not refused");
         };
         assert_eq!(bytes, huge.len());
         let largest = vec![1; bytes_max];
-        assert!(
-            table
-                .put(Entry {
-                    key: b"k",
-                    value: &largest,
-                    metadata: 0
-                })
-                .is_ok()
-        );
+        assert!(table.put(Entry { key: b"k", value: &largest, metadata: 0 }).is_ok());
         let larger = vec![1; bytes_max + 1];
-        assert!(
-            table
-                .put(Entry {
-                    key: b"k",
-                    value: &larger,
-                    metadata: 0
-                })
-                .is_err()
-        );
+        assert!(table.put(Entry { key: b"k", value: &larger, metadata: 0 }).is_err());
         assert_eq!(table.len(), 1);
         assert!(table.audit().is_clean());
     }
@@ -234,17 +184,10 @@ fn an_entry_that_counts_as_dead_is_absent_to_an_insertion() {
     for kind in Kind::ALL {
         let table = table(kind, &TableOptions::default());
         let mut out = Vec::new();
-        let entry = |metadata| Entry {
-            key: b"k",
-            value: b"v",
-            metadata,
-        };
+        let entry = |metadata| Entry { key: b"k", value: b"v", metadata };
         assert_eq!(table.insert(entry(1), &mut out), Ok(Insert::Inserted));
         let is_dead = |metadata| metadata == 1;
-        assert_eq!(
-            table.insert_unless(entry(2), &mut out, &is_dead),
-            Ok(Insert::Inserted)
-        );
+        assert_eq!(table.insert_unless(entry(2), &mut out, &is_dead), Ok(Insert::Inserted));
         let exists = Ok(Insert::Exists { metadata: 2 });
         assert_eq!(table.insert_unless(entry(3), &mut out, &is_dead), exists);
         assert_eq!((table.len(), out), (1, b"v".to_vec()));
@@ -254,20 +197,13 @@ fn an_entry_that_counts_as_dead_is_absent_to_an_insertion() {
 #[test]
 fn constant_population_never_fails_and_leaks_nothing() {
     for kind in Kind::ALL {
-        let options = TableOptions {
-            entries: 500,
-            ..TableOptions::default()
-        };
+        let options = TableOptions { entries: 500, ..TableOptions::default() };
         let table = table(kind, &options);
         let mut out = Vec::new();
         let value = [5; 200];
         for round in 0..20_000_u64 {
             let key = round.to_le_bytes();
-            let put = table.put(Entry {
-                key: &key,
-                value: &value,
-                metadata: round,
-            });
+            let put = table.put(Entry { key: &key, value: &value, metadata: round });
             assert_eq!(put, Ok(Put::Inserted), "{kind:?} round {round}");
             if let Some(old) = round.checked_sub(500 - 1) {
                 assert_eq!(table.take(&old.to_le_bytes(), &mut out), Ok(Some(old)));
@@ -292,10 +228,7 @@ fn threads_agree_on_who_takes_what() {
                         let mut out = Vec::new();
                         (0..KEYS * ROUNDS)
                             .filter(|key| {
-                                table
-                                    .take(&(key % KEYS).to_le_bytes(), &mut out)
-                                    .unwrap()
-                                    .is_some()
+                                table.take(&(key % KEYS).to_le_bytes(), &mut out).unwrap().is_some()
                             })
                             .count() as u64
                     })
@@ -305,11 +238,7 @@ fn threads_agree_on_who_takes_what() {
             let mut inserted = 0;
             for round in 0..KEYS * ROUNDS {
                 let key = (round % KEYS).to_le_bytes();
-                let entry = Entry {
-                    key: &key,
-                    value: &[1; 100],
-                    metadata: round,
-                };
+                let entry = Entry { key: &key, value: &[1; 100], metadata: round };
                 inserted += u64::from(table.insert(entry, &mut out) == Ok(Insert::Inserted));
             }
             let taken: u64 = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
@@ -330,13 +259,7 @@ fn any_table_attaches_to_the_kind_that_is_there() {
         let memory = std::sync::Arc::new(HeapMemory::new(words));
         let environment = Environment::default();
         let first = AnyTable::create(kind, memory.clone(), &options, &environment).unwrap();
-        let _ = first
-            .put(Entry {
-                key: b"k",
-                value: b"v",
-                metadata: 9,
-            })
-            .unwrap();
+        let _ = first.put(Entry { key: b"k", value: b"v", metadata: 9 }).unwrap();
         let second = AnyTable::attach(memory, &environment).unwrap();
         let mut out = Vec::new();
         assert_eq!(second.kind(), kind);

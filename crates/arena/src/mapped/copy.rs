@@ -74,19 +74,9 @@ impl Lanes {
         debug_assert_eq!(source.len(), length.div_ceil(8));
         #[cfg(target_arch = "x86_64")]
         if length >= RUN_BYTES_MIN && self != Self::Words {
-            // A last word that is a part only goes together with the one before it.
-            let run = if length.is_multiple_of(8) {
-                length
-            } else {
-                (length / 8 - 1) * 8
-            };
-            // SAFETY: `run` bytes from the start lie in `source` and in `out`, which nobody else
-            // refers to; `run` is a multiple of 8, and at least 24 because `length` is at least 32.
+            // SAFETY: `source` has every word that the bytes touch; nobody else refers to `out`.
             // The value of `self` proves that the processor has the lanes.
-            unsafe { x86::copy(self, source.as_ptr().cast(), out.as_mut_ptr(), run) };
-            if run < length {
-                read_words(&source[run / 8..], &mut out[run..]);
-            }
+            unsafe { x86::copy_out(self, source, out.as_mut_ptr(), length) };
             return;
         }
         read_words(source, out);
@@ -99,14 +89,10 @@ impl Lanes {
         debug_assert_eq!(target.len(), length.div_ceil(8));
         #[cfg(target_arch = "x86_64")]
         if length >= RUN_BYTES_MIN && self != Self::Words {
-            let run = length & !7;
-            // SAFETY: `run` bytes from the start lie in `bytes` and in `target`, whose words may be
-            // accessed by anybody at the same time; `run` is a multiple of 8 and at least 32. The
-            // value of `self` proves that the processor has the lanes.
-            unsafe { x86::copy(self, bytes.as_ptr(), target.as_ptr().cast_mut().cast(), run) };
-            if run < length {
-                store_relaxed(&target[run / 8], last_word(bytes));
-            }
+            // SAFETY: `target` has every word that the bytes touch, and they may be accessed by
+            // anybody at the same time. The value of `self` proves that the processor has the
+            // lanes.
+            unsafe { x86::copy_in(self, bytes.as_ptr(), target, length) };
             return;
         }
         write_words(target, bytes);
@@ -169,8 +155,8 @@ pub(super) fn prefetch(word: &Word) {
     let _ = word;
 }
 
-/// From this many bytes on lanes are used; it leaves at least one whole lane of 16 bytes when the
-/// last two words go separately.
+/// From this many bytes on lanes are used: it leaves at least one whole lane of 16 bytes when the
+/// last two words go by themselves.
 #[cfg(target_arch = "x86_64")]
 const RUN_BYTES_MIN: usize = 32;
 

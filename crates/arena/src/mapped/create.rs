@@ -353,3 +353,50 @@ mod memory_descriptor {
 
 #[cfg(target_os = "linux")]
 pub(super) use memory_descriptor::SEALS;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{CreateOptions, Draft, SegmentError};
+
+    fn named_draft(path: &Path) -> Draft {
+        let draft = Draft::open_named(path, path.parent().unwrap()).unwrap();
+        draft
+            .allocate(path, 4096, &CreateOptions::default())
+            .unwrap();
+        draft
+    }
+
+    fn files_in(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn a_draft_with_a_hidden_name_is_renamed_into_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("segment");
+        let draft = named_draft(&path);
+        assert!(!path.exists());
+        draft.publish(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 4096);
+        assert_eq!(files_in(directory.path()), 1);
+    }
+
+    #[test]
+    fn a_draft_with_a_hidden_name_never_replaces_a_file_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("segment");
+        let (first, second) = (named_draft(&path), named_draft(&path));
+        first.publish(&path).unwrap();
+        fs::write(&path, "winner").unwrap();
+        assert!(matches!(
+            second.publish(&path),
+            Err(SegmentError::Exists { .. })
+        ));
+        drop(named_draft(&path));
+        assert_eq!(fs::read(&path).unwrap(), b"winner");
+        assert_eq!(files_in(directory.path()), 1);
+    }
+}

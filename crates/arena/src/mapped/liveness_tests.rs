@@ -2,7 +2,7 @@
 //! stopped, forked or replaced.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -59,7 +59,7 @@ fn liveness_of(path: &Path, access: Access) -> MappedLiveness {
 /// A process that runs [`holder`], and is killed in the end.
 struct Holder {
     process: Child,
-    out: BufReader<ChildStdout>,
+    _out: BufReader<ChildStdout>,
 }
 
 impl Holder {
@@ -89,7 +89,7 @@ impl Holder {
             );
         }
         let said = line[line.find("holder:").unwrap() + 7..].trim().to_owned();
-        (Self { process, out }, said)
+        (Self { process, _out: out }, said)
     }
 
     fn pid(&self) -> Pid {
@@ -108,7 +108,6 @@ impl Drop for Holder {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = self.out.fill_buf();
     }
 }
 
@@ -136,25 +135,56 @@ fn holder() {
             panic!("exec failed: {}", Command::new("sleep").arg("600").exec());
         }
         "fork" => {
-            if fork() == 0 {
-                act_as_forked_child(&liveness);
+            let beacon = beacon_address(Path::new(&path));
+            let child = fork();
+            if child == 0 {
+                act_as_forked_child(&liveness, beacon);
+            } else {
+                // Comes back only if the child ends early, which ends the test too.
+                let ended = waitid(
+                    WaitId::Pid(Pid::from_raw(child).unwrap()),
+                    WaitIdOptions::EXITED,
+                );
+                panic!("{ended:?}");
             }
         }
         act => panic!("no such act: {act}"),
     }
-    std::thread::sleep(Duration::from_secs(600));
+    // Until the test is over: it holds the other end.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// The parent's beacon is seen, one of the child's own is taken, and what the system mapped at the
-/// address of the parent's beacon, which the child does not have, survives that.
-fn act_as_forked_child(liveness: &MappedLiveness) {
-    let pages: Vec<_> = (0..64)
-        .map(|_| memmap2::MmapMut::map_anon(4096).unwrap())
-        .collect();
+/// The parent's beacon is seen, one of the child's own is taken, and what the child mapped where the
+/// parent's beacon lies, which a child does not have, survives that.
+fn act_as_forked_child(liveness: &MappedLiveness, beacon: usize) {
+    let address = std::ptr::without_provenance_mut(beacon);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: maps a new page where nothing is mapped, or fails.
+    let page = unsafe { libc::mmap(address, 4096, libc::PROT_READ, flags, -1, 0) };
+    let is_free = page == address;
     let seen = liveness.verdict(HELD) == Verdict::Alive;
     let taken = liveness.hold(HELD_BY_CHILD);
-    let kept = pages.iter().all(|page| page.iter().all(|&byte| byte == 0));
-    say(&format!("{} {}", std::process::id(), seen && taken && kept));
+    let kept = mappings().contains(&format!("{beacon:x}-{:x} r--p", beacon + 4096));
+    say(&format!(
+        "{} {}",
+        std::process::id(),
+        is_free && seen && taken && kept
+    ));
+}
+
+fn mappings() -> String {
+    fs::read_to_string("/proc/self/maps").unwrap()
+}
+
+/// Where the page lies that keeps the beacon: the one mapping of the file that cannot be written.
+fn beacon_address(path: &Path) -> usize {
+    let path = path.to_str().unwrap();
+    let mappings = mappings();
+    let line = mappings
+        .lines()
+        .find(|line| line.contains("r--s") && line.ends_with(path))
+        .unwrap();
+    usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
 }
 
 fn say(word: &str) {

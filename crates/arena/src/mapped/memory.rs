@@ -25,13 +25,16 @@ use crate::words::{Word, word_methods};
 /// the processor has. Writing through a read-only mapping is a defect of the caller and panics
 /// before anything is touched.
 #[derive(Debug)]
+#[repr(C)]
 pub struct MappedMemory {
+    // In this order, so that what every access needs lies together.
     base: NonNull<Word>,
     word_count: usize,
     /// As `word_count`, or 0 where the mapping is read-only: the bounds check of a write is the
     /// check of the permission.
     word_count_writable: usize,
     lanes: Lanes,
+
     mapping: MmapRaw,
     descriptor: Descriptor,
     path: PathBuf,

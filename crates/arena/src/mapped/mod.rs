@@ -36,6 +36,8 @@ mod descriptor;
 mod file_system;
 #[cfg(target_os = "linux")]
 mod fork;
+#[cfg(target_arch = "x86_64")]
+mod lane;
 mod liveness;
 mod memory;
 mod options;

@@ -99,8 +99,8 @@ fn space_bound(file_system: FileSystem, directory: &Path, bytes: u64) -> Bound {
             directory.display()
         ),
         advice: if file_system.is_memory() {
-            "enlarge it (mount -o remount,size=…; --shm-size for a container), ask for less, or \
-             use a memfd"
+            "enlarge it (mount -o remount,size=…; --shm-size for a container), ask for less, \
+             or use a memfd"
         } else {
             "free some, or ask for less"
         },

@@ -21,18 +21,11 @@ struct Copied {
 
 impl<M: Memory> CasBucket<M> {
     fn home_of_bucket(&self, bucket: u64) -> Home {
-        Home {
-            at: self.bucket_at(bucket),
-            bucket,
-            tag: 0,
-        }
+        Home { at: self.bucket_at(bucket), bucket, tag: 0 }
     }
 
     fn slot(&self, at: Offset, slot: u32) -> Slot {
-        Slot::from_bits(
-            self.memory()
-                .load(at + (u64::from(slot) + 1), Load::Relaxed),
-        )
+        Slot::from_bits(self.memory().load(at + (u64::from(slot) + 1), Load::Relaxed))
     }
 
     /// The entries of one bucket at one instant.
@@ -52,19 +45,11 @@ impl<M: Memory> CasBucket<M> {
                 let (mut key, mut value) = (Vec::new(), Vec::new());
                 entry.read_key(shape, &mut key);
                 entry.read_value(shape, &mut value);
-                copied.push(Copied {
-                    key,
-                    value,
-                    metadata: entry.metadata(),
-                });
+                copied.push(Copied { key, value, metadata: entry.metadata() });
             }
             if self.is_unchanged(home.at, header) {
-                return damaged.map_or(Ok(()), |word| {
-                    Err(Error::Corrupt {
-                        what: "linked block",
-                        word,
-                    })
-                });
+                return damaged
+                    .map_or(Ok(()), |word| Err(Error::Corrupt { what: "linked block", word }));
             }
         }
         Err(self.contended(home))
@@ -78,19 +63,8 @@ impl<M: Memory> CasBucket<M> {
         let mut copied = Vec::new();
         for bucket in 0..self.buckets() {
             self.copy_bucket(bucket, &mut copied)?;
-            for Copied {
-                key,
-                value,
-                metadata,
-            } in &copied
-            {
-                if visit(Entry {
-                    key,
-                    value,
-                    metadata: *metadata,
-                })
-                .is_break()
-                {
+            for Copied { key, value, metadata } in &copied {
+                if visit(Entry { key, value, metadata: *metadata }).is_break() {
                     return Ok(());
                 }
             }
@@ -113,7 +87,11 @@ impl<M: Memory> CasBucket<M> {
                 let Some(found) = self.first_live(home.at, header)? else {
                     continue;
                 };
-                if self.unlink_found(home, header, &found, &mut lease)? {
+                let Some(located) = lease.locate(found.slot.block()) else {
+                    self.stale_block(home, header, &found)?;
+                    continue;
+                };
+                if self.unlink_found(home, header, (&found, located), &mut lease)? {
                     removed += 1;
                 }
             }
@@ -125,16 +103,10 @@ impl<M: Memory> CasBucket<M> {
         let number = header.live().trailing_zeros();
         let slot = self.slot(at, number);
         match EntryView::shaped(&self.arena, slot.block()) {
-            Some((entry, shape)) => Ok(Some(Found {
-                live_bit: 1 << number,
-                slot,
-                shape,
-                entry,
-            })),
-            None if self.is_unchanged(at, header) => Err(Error::Corrupt {
-                what: "linked block",
-                word: slot.block().offset().word(),
-            }),
+            Some((entry, shape)) => Ok(Some(Found { live_bit: 1 << number, slot, shape, entry })),
+            None if self.is_unchanged(at, header) => {
+                Err(Error::Corrupt { what: "linked block", word: slot.block().offset().word() })
+            }
             None => Ok(None),
         }
     }
@@ -163,11 +135,7 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn write_dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         const BUCKETS_SHOWN: usize = 64;
         let stats = self.count_all();
-        writeln!(
-            out,
-            "cas_bucket: {} entries in {} buckets",
-            stats.entries, stats.buckets
-        )?;
+        writeln!(out, "cas_bucket: {} entries in {} buckets", stats.entries, stats.buckets)?;
         writeln!(out, "{:?}", self.arena)?;
         writeln!(out, "buckets by entries: {:?}", stats.bucket_histogram)?;
         let (used, all) = (stats.block_bytes_used, stats.block_bytes);
@@ -213,28 +181,20 @@ impl<M: Memory> CasBucket<M> {
             audit.entries += 1;
             *references.entry(slot.block()).or_default() += 1;
             let Some((entry, shape)) = EntryView::shaped(&self.arena, slot.block()) else {
-                audit.find(format!(
-                    "bucket {bucket} slot {number}: {slot:?} holds no entry"
-                ));
+                audit.find(format!("bucket {bucket} slot {number}: {slot:?} holds no entry"));
                 continue;
             };
             let home = self.home(entry.hash());
             let mut key = Vec::new();
             entry.read_key(shape, &mut key);
             if home.bucket != bucket || home.tag != slot.tag() {
-                audit.find(format!(
-                    "bucket {bucket} slot {number}: the entry belongs elsewhere"
-                ));
+                audit.find(format!("bucket {bucket} slot {number}: the entry belongs elsewhere"));
             } else if self.arena.hasher().hash(&key) != entry.hash() {
-                audit.find(format!(
-                    "bucket {bucket} slot {number}: the key has another hash"
-                ));
+                audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
             } else if let Search::Found(first) = self.search(home, header, &key)
                 && first.live_bit != 1 << number
             {
-                audit.find(format!(
-                    "bucket {bucket} slot {number}: the key is there twice"
-                ));
+                audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));
             }
         }
     }

@@ -115,6 +115,7 @@ pub struct CasBucket<M> {
     bucket_mask: u64,
     bucket_words: u64,
     slots: u32,
+    dead_bits: u64,
 }
 
 /// Entries per bucket on average that the default shape allows.
@@ -142,24 +143,12 @@ impl<M: Memory> CasBucket<M> {
     fn shape(options: &TableOptions) -> Result<TableShape, SegmentError> {
         let shape = options.shape(ENTRIES_PER_BUCKET)?;
         for (quantity, value, fits) in [
-            (
-                "buckets",
-                shape.buckets,
-                shape.buckets.is_power_of_two() && shape.buckets <= 1 << 32,
-            ),
-            (
-                "slots",
-                shape.slots.into(),
-                (2..=SLOTS_MAX).contains(&shape.slots),
-            ),
+            ("buckets", shape.buckets, shape.buckets.is_power_of_two() && shape.buckets <= 1 << 32),
+            ("slots", shape.slots.into(), (2..=SLOTS_MAX).contains(&shape.slots)),
         ] {
             if !fits {
                 let problem = "not a power of two up to 2^32, or not 2 to 15".to_owned();
-                return Err(SegmentError::Size {
-                    quantity,
-                    value,
-                    problem,
-                });
+                return Err(SegmentError::Size { quantity, value, problem });
             }
         }
         Ok(shape)
@@ -200,6 +189,7 @@ impl<M: Memory> CasBucket<M> {
             bucket_mask: buckets - 1,
             bucket_words,
             slots,
+            dead_bits: Header::dead_bits(slots),
         })
     }
 
@@ -252,20 +242,13 @@ impl<M: Memory> Design<M> for CasBucket<M> {
         environment: &Environment,
     ) -> Result<Self, SegmentError> {
         let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
-        let arena = ArenaOptions {
-            header,
-            secret: options.hash_secret,
-        };
+        let arena = ArenaOptions { header, secret: options.hash_secret };
         let table = Self::over(Arena::create(memory, &arena, environment)?)?;
         for bucket in 0..table.buckets() {
             let at = table.bucket_at(bucket);
-            table
-                .memory()
-                .store(at, Header::EMPTY.bits(), Store::Relaxed);
+            table.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
             for word in 1..table.bucket_words {
-                table
-                    .memory()
-                    .store(at + word, Slot::EMPTY.bits(), Store::Relaxed);
+                table.memory().store(at + word, Slot::EMPTY.bits(), Store::Relaxed);
             }
         }
         Ok(table)
@@ -314,11 +297,7 @@ impl<M: Memory> Table for CasBucket<M> {
 
     fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
         let removed = self.unlink(key, None)?;
-        Ok(if removed.is_some() {
-            Remove::Removed
-        } else {
-            Remove::Absent
-        })
+        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
     }
 
     fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {

@@ -49,16 +49,9 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     pub(super) fn home(&self, hash: u64) -> Home {
         let bucket = hash & self.bucket_mask;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the upper half has 32 bits"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half has 32 bits")]
         let tag = (hash >> 32) as u32;
-        Home {
-            at: self.bucket_at(bucket),
-            bucket,
-            tag,
-        }
+        Home { at: self.bucket_at(bucket), bucket, tag }
     }
 
     /// The bucket's header, if it is one.
@@ -66,11 +59,8 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn load_header(&self, at: Offset) -> Result<Header, Error> {
         // ORDERING(R1): acquire, pairs with W2 and W3.
         let header = Header::from_bits(self.memory().load(at, Load::Acquire));
-        if !header.is_normal() || header.live() >> self.slots != 0 {
-            return Err(Error::Corrupt {
-                what: "bucket header",
-                word: at.word(),
-            });
+        if !header.is_sound(self.dead_bits) {
+            return Err(Error::Corrupt { what: "bucket header", word: at.word() });
         }
         Ok(header)
     }
@@ -118,25 +108,14 @@ impl<M: Memory> CasBucket<M> {
             let at = home.at + u64::from(word);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
             let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
-                return Search::Damaged {
-                    what: "slot's block",
-                    word: at.word(),
-                };
+                return Search::Damaged { what: "slot's block", word: at.word() };
             };
             let Some(shape) = entry.shape() else {
                 let word = slot.block().offset().word();
-                return Search::Damaged {
-                    what: "entry lengths",
-                    word,
-                };
+                return Search::Damaged { what: "entry lengths", word };
             };
             if entry.has_key(shape, key) {
-                return Search::Found(Found {
-                    live_bit: 1 << (word - 1),
-                    slot,
-                    shape,
-                    entry,
-                });
+                return Search::Found(Found { live_bit: 1 << (word - 1), slot, shape, entry });
             }
         }
         Search::Absent
@@ -177,8 +156,9 @@ impl<M: Memory> CasBucket<M> {
         let header = self.load_header(home.at)?;
         let seen = match self.search(home, header, key) {
             Search::Found(found) => {
+                let metadata = found.entry.metadata();
                 found.entry.read_value(found.shape, value);
-                Some(found.entry.metadata())
+                Some(metadata)
             }
             Search::Absent => {
                 value.clear();
@@ -193,18 +173,11 @@ impl<M: Memory> CasBucket<M> {
             }
         };
         let unchanged = self.is_unchanged(home.at, header);
-        Ok(if unchanged {
-            Look::Seen(seen)
-        } else {
-            Look::Changed
-        })
+        Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
     }
 
     pub(super) fn contended(&self, home: Home) -> Error {
-        Error::Contended {
-            bucket: home.bucket,
-            turns: TURNS_MAX,
-        }
+        Error::Contended { bucket: home.bucket, turns: TURNS_MAX }
     }
 
     /// Empties a slot whose live bit is clear and whose block the caller owns.

@@ -1,6 +1,6 @@
 //! Changing what is in a bucket: one exchange of its header.
 
-use shm_arena::{Block, Lease, Load, Memory, Offset, Rmw};
+use shm_arena::{Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
@@ -11,10 +11,7 @@ use crate::entry::{Prepared, check_key};
 /// What an update does with a key that is present or absent.
 enum Rule<'a> {
     /// Keep what is present, copied out, unless it counts as dead.
-    Insert {
-        existing: &'a mut Vec<u8>,
-        is_dead: &'a dyn Fn(u64) -> bool,
-    },
+    Insert { existing: &'a mut Vec<u8>, is_dead: &'a dyn Fn(u64) -> bool },
     /// Replace what is present, add what is absent.
     Put,
     /// Replace what is present, leave what is absent.
@@ -23,9 +20,9 @@ enum Rule<'a> {
 
 /// What an update found when it took effect.
 #[derive(Clone, Copy)]
-enum Effect {
+pub(super) enum Effect {
     Added,
-    Replaced { was_dead: bool },
+    Replaced,
     Kept { metadata: u64 },
     Missing,
 }
@@ -33,20 +30,20 @@ enum Effect {
 /// An entry on its way in: its block, and the slot that was claimed for it.
 #[derive(Clone, Copy)]
 struct Draft {
-    block: Block,
+    block: Claimed,
     slot: Slot,
-    claimed: Option<Claimed>,
+    place: Option<Place>,
 }
 
 /// A slot claimed while its live bit was clear.
 #[derive(Clone, Copy)]
-struct Claimed {
+struct Place {
     at: Offset,
     live_bit: u32,
 }
 
 /// What one attempt came to.
-enum Turn {
+pub(super) enum Turn {
     Done(Effect),
     /// Somebody changed the bucket meanwhile.
     Again,
@@ -64,21 +61,19 @@ impl<M: Memory> CasBucket<M> {
         existing: &mut Vec<u8>,
         is_dead: &dyn Fn(u64) -> bool,
     ) -> Result<Insert, Error> {
-        Ok(
-            match self.update(entry, &mut Rule::Insert { existing, is_dead })? {
-                Effect::Kept { metadata } => Insert::Exists { metadata },
-                Effect::Added | Effect::Replaced { .. } | Effect::Missing => {
-                    existing.clear();
-                    Insert::Inserted
-                }
-            },
-        )
+        Ok(match self.update(entry, &mut Rule::Insert { existing, is_dead })? {
+            Effect::Kept { metadata } => Insert::Exists { metadata },
+            Effect::Added | Effect::Replaced | Effect::Missing => {
+                existing.clear();
+                Insert::Inserted
+            }
+        })
     }
 
     /// The `put` of the contract.
     pub(super) fn put_entry(&self, entry: Entry<'_>) -> Result<Put, Error> {
         Ok(match self.update(entry, &mut Rule::Put)? {
-            Effect::Replaced { was_dead: false } => Put::Replaced,
+            Effect::Replaced => Put::Replaced,
             _ => Put::Inserted,
         })
     }
@@ -86,7 +81,7 @@ impl<M: Memory> CasBucket<M> {
     /// The `replace` of the contract.
     pub(super) fn replace_entry(&self, entry: Entry<'_>) -> Result<Replace, Error> {
         Ok(match self.update(entry, &mut Rule::Replace)? {
-            Effect::Replaced { .. } => Replace::Replaced,
+            Effect::Replaced => Replace::Replaced,
             _ => Replace::Absent,
         })
     }
@@ -99,14 +94,9 @@ impl<M: Memory> CasBucket<M> {
         let mut draft = None;
         let outcome = self.attempt(home, &prepared, rule, &mut lease, &mut draft);
         // What was prepared and not published goes back.
-        if let Some(Draft {
-            block,
-            slot,
-            claimed,
-        }) = draft
-        {
+        if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
-                if let Some(Claimed { at, .. }) = claimed {
+                if let Some(Place { at, .. }) = place {
                     self.empty_slot(at, slot);
                 }
             });
@@ -132,9 +122,7 @@ impl<M: Memory> CasBucket<M> {
                 Ok(Turn::NoSlot { withheld }) => {
                     // The dead may withhold slots: ask once, then believe it.
                     if recovered || !withheld || self.arena.recover(lease, self).blocks == 0 {
-                        return Err(Error::BucketFull {
-                            bucket: home.bucket,
-                        });
+                        return Err(Error::BucketFull { bucket: home.bucket });
                     }
                     recovered = true;
                 }
@@ -169,48 +157,70 @@ impl<M: Memory> CasBucket<M> {
         };
         if let Some(effect) = Self::settle_without_change(rule, found.as_ref()) {
             let unchanged = self.is_unchanged(home.at, header);
-            return Ok(if unchanged {
-                Turn::Done(effect)
-            } else {
-                Turn::Again
-            });
+            return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
         }
-        if let Some(found) = &found {
-            lease.prefetch_word(found.slot.block());
-        }
-        let mut prepared_draft = match *draft {
-            Some(prepared_draft) => prepared_draft,
-            None => {
-                let block = prepared.write(lease, self.memory())?;
-                *draft.insert(Draft {
-                    block,
-                    slot: Slot::new(home.tag, block),
-                    claimed: None,
-                })
-            }
-        };
-        let claimed = match prepared_draft.claimed {
-            Some(claimed) => claimed,
-            None => match self.claim_slot(home, header, prepared_draft.slot) {
-                Ok(claimed) => claimed,
-                Err(withheld) => return self.full_or_again(home, header, withheld),
+        let old = match found {
+            Some(found) => match lease.locate(found.slot.block()) {
+                Some(located) => Some((found, located)),
+                None => return self.stale_block(home, header, &found),
             },
+            None => None,
         };
-        prepared_draft.claimed = Some(claimed);
-        *draft = Some(prepared_draft);
+        let place = match self.place_draft(home, header, prepared, lease, draft)? {
+            Ok(place) => place,
+            Err(withheld) => return self.full_or_again(home, header, withheld),
+        };
         // Insertions leave one slot, so that a replacement finds one in a full bucket.
-        if found.is_none() && header.live().count_ones() + 1 >= self.slots {
+        if old.is_none() && header.live().count_ones() + 1 >= self.slots {
             return self.full_or_again(home, header, false);
         }
-        let mut intended = None;
-        let mut live = header.live() | claimed.live_bit;
-        if let Some(found) = &found {
-            intended = lease.intend(found.slot.block());
-            if intended.is_none() {
-                let word = found.slot.block().offset().word();
-                return self.damaged_or_again(home, header, "linked block", word);
+        self.publish(home, header, (draft, place), old, lease)
+    }
+
+    /// Sees to it that the entry is written and has a slot. The inner `Err`: no slot is empty;
+    /// whether others withhold some.
+    #[inline]
+    fn place_draft(
+        &self,
+        home: Home,
+        header: Header,
+        prepared: &Prepared<'_>,
+        lease: &mut Lease<'_, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Result<Place, bool>, Error> {
+        let written = match *draft {
+            Some(written) => written,
+            None => {
+                let block = prepared.write(lease, self.memory())?;
+                Draft { block, slot: Slot::new(home.tag, block.block()), place: None }
             }
+        };
+        let place = match written.place {
+            Some(place) => Ok(place),
+            None => self.claim_slot(home, header, written.slot),
+        };
+        *draft = Some(Draft { place: place.ok(), ..written });
+        Ok(place)
+    }
+
+    /// The step by which the entry is in and the old one, if there is one, is out.
+    #[inline]
+    fn publish<'a>(
+        &'a self,
+        home: Home,
+        header: Header,
+        (draft, place): (&mut Option<Draft>, Place),
+        old: Option<(Found<'a, M>, Located)>,
+        lease: &mut Lease<'a, M>,
+    ) -> Result<Turn, Error> {
+        let mut live = header.live() | place.live_bit;
+        let mut intended: Option<(Found<'a, M>, Intended)> = None;
+        if let Some((found, located)) = old {
+            let Some(named) = lease.intend(located) else {
+                return self.stale_block(home, header, &found);
+            };
             live &= !found.live_bit;
+            intended = Some((found, named));
         }
         if !self.exchange_header(home, header, header.with_live(live)) {
             if intended.is_some() {
@@ -218,21 +228,28 @@ impl<M: Memory> CasBucket<M> {
             }
             return Ok(Turn::Again);
         }
-        *draft = None;
-        lease.published(prepared_draft.block);
-        let mut effect = Effect::Added;
-        if let (Some(found), Some(intended)) = (found, intended) {
-            let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-            lease.retire(intended, found.shape.words(), || {
-                self.empty_slot(at, found.slot)
-            });
-            effect = Effect::Replaced {
-                was_dead: matches!(rule, Rule::Insert { .. }),
-            };
-        } else {
-            lease.count(1, 0);
+        if let Some(Draft { block, .. }) = draft.take() {
+            lease.published(block);
         }
-        Ok(Turn::Done(effect))
+        let Some((found, intended)) = intended else {
+            lease.count(1, 0);
+            return Ok(Turn::Done(Effect::Added));
+        };
+        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
+        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        Ok(Turn::Done(Effect::Replaced))
+    }
+
+    /// A slot that is live names a block that is not in use: stale, or damaged.
+    #[cold]
+    pub(super) fn stale_block(
+        &self,
+        home: Home,
+        header: Header,
+        found: &Found<'_, M>,
+    ) -> Result<Turn, Error> {
+        let word = found.slot.block().offset().word();
+        self.damaged_or_again(home, header, "linked block", word)
     }
 
     /// What the rule says where nothing has to change, true if the header is unchanged.
@@ -263,7 +280,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// Claims the first empty slot that is not live. `Err`: none; whether others withhold some.
     #[inline]
-    fn claim_slot(&self, home: Home, header: Header, slot: Slot) -> Result<Claimed, bool> {
+    fn claim_slot(&self, home: Home, header: Header, slot: Slot) -> Result<Place, bool> {
         let mut clear = !header.live() & ((1 << self.slots) - 1);
         let mut withheld = false;
         while clear != 0 {
@@ -278,7 +295,7 @@ impl<M: Memory> CasBucket<M> {
                 Load::Relaxed,
             );
             if claimed.is_ok() {
-                return Ok(Claimed { at, live_bit });
+                return Ok(Place { at, live_bit });
             }
             withheld = true;
             clear &= clear - 1;
@@ -288,11 +305,7 @@ impl<M: Memory> CasBucket<M> {
 
     fn full_or_again(&self, home: Home, header: Header, withheld: bool) -> Result<Turn, Error> {
         let unchanged = self.is_unchanged(home.at, header);
-        Ok(if unchanged {
-            Turn::NoSlot { withheld }
-        } else {
-            Turn::Again
-        })
+        Ok(if unchanged { Turn::NoSlot { withheld } } else { Turn::Again })
     }
 
     fn damaged_or_again(
@@ -323,12 +336,15 @@ impl<M: Memory> CasBucket<M> {
             let header = self.load_header(home.at)?;
             match self.search(home, header, key) {
                 Search::Found(found) => {
-                    lease.prefetch_word(found.slot.block());
+                    let Some(located) = lease.locate(found.slot.block()) else {
+                        self.stale_block(home, header, &found)?;
+                        continue;
+                    };
                     if let Some(value) = value.as_deref_mut() {
                         found.entry.read_value(found.shape, value);
                     }
                     let metadata = found.entry.metadata();
-                    if self.unlink_found(home, header, &found, &mut lease)? {
+                    if self.unlink_found(home, header, (&found, located), &mut lease)? {
                         return Ok(Some(metadata));
                     }
                 }
@@ -353,27 +369,19 @@ impl<M: Memory> CasBucket<M> {
         &'a self,
         home: Home,
         header: Header,
-        found: &Found<'a, M>,
+        (found, located): (&Found<'a, M>, Located),
         lease: &mut Lease<'a, M>,
     ) -> Result<bool, Error> {
-        let block = found.slot.block();
-        let Some(intended) = lease.intend(block) else {
-            let word = block.offset().word();
-            self.damaged_or_again(home, header, "linked block", word)?;
+        let Some(intended) = lease.intend(located) else {
+            self.stale_block(home, header, found)?;
             return Ok(false);
         };
-        if !self.exchange_header(
-            home,
-            header,
-            header.with_live(header.live() & !found.live_bit),
-        ) {
+        if !self.exchange_header(home, header, header.with_live(header.live() & !found.live_bit)) {
             lease.withdraw();
             return Ok(false);
         }
         let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-        lease.retire(intended, found.shape.words(), || {
-            self.empty_slot(at, found.slot)
-        });
+        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
         lease.count(0, 1);
         Ok(true)
     }

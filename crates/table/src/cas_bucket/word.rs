@@ -1,9 +1,6 @@
 //! The packed words of a bucket.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "fields are masked to their widths"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 
 use std::fmt;
 
@@ -58,6 +55,17 @@ impl Header {
         self.0 >> Self::MODE_SHIFT & 7 == 1
     }
 
+    /// Whether the bucket is in use and none of these live bits, of slots that it has not, is set.
+    #[inline(always)]
+    pub(super) const fn is_sound(self, dead_bits: u64) -> bool {
+        self.0 & (7 << Self::MODE_SHIFT | dead_bits) == 1 << Self::MODE_SHIFT
+    }
+
+    /// The live bits that a bucket of so many slots never sets.
+    pub(super) const fn dead_bits(slots: u32) -> u64 {
+        Self::LIVE & !((1 << slots) - 1)
+    }
+
     /// The next version, in which exactly these slots hold entries.
     #[inline]
     pub(super) const fn with_live(self, live: u32) -> Self {
@@ -68,17 +76,8 @@ impl Header {
 
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let normal = if self.is_normal() {
-            ""
-        } else {
-            " in an unknown mode"
-        };
-        write!(
-            formatter,
-            "version {} live {:015b}{normal}",
-            self.version(),
-            self.live()
-        )
+        let normal = if self.is_normal() { "" } else { " in an unknown mode" };
+        write!(formatter, "version {} live {:015b}{normal}", self.version(), self.live())
     }
 }
 
