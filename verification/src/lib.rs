@@ -6,12 +6,15 @@
 //!
 //! # Which engine
 //!
-//! | engine | explores | blind to |
-//! |---|---|---|
-//! | [`LoomEngine`] | all executions of up to four participants and the model, within a bound | load buffering, stale failed exchanges, and a few executions that it misses |
-//! | [`ShuttleEngine`] | random sequentially consistent executions, any number of participants | every ordering |
-//! | [`ViewEngine`] | random executions of the weak-memory machine, any number of participants | load buffering |
-//! | [`DepthFirstEngine`] | all executions of the same machine, within a bound | load buffering, useless turns of a wait |
+//! - [`LoomEngine`] explores all executions of at most four participants beside the model, within a
+//!   bound on preemptions. Blind to load buffering and stale failed exchanges; misses a few
+//!   executions and shows a few impossible ones.
+//! - [`ShuttleEngine`] explores random sequentially consistent executions with any number of
+//!   participants. Blind to every ordering.
+//! - [`ViewEngine`] explores random executions of the weak-memory machine with any number of
+//!   participants. Blind to load buffering.
+//! - [`DepthFirstEngine`] explores all executions of the same machine, within a bound if there is
+//!   one. Blind to load buffering and to useless turns of a wait.
 //!
 //! # Checking a lock of your own
 //!

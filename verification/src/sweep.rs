@@ -29,9 +29,10 @@ pub struct Sweep {
 }
 
 /// Explores the model that `make` gives for a kill before each access in turn and one at the end,
-/// until the victim outlives every execution. With `losses`, each kill point is explored once more
-/// for every subset of the relaxed stores that the kill could lose (up to 6 of them; for more, 32
-/// random subsets).
+/// until the victim outlives every execution.
+///
+/// With `losses`, each kill point is explored once more for every subset of the relaxed stores that
+/// the kill could lose (up to 6 of them; for more, 32 random subsets).
 pub fn sweep<E: Engine, P: Model>(
     engine: &E,
     budget: &Budget,

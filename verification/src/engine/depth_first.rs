@@ -132,18 +132,18 @@ impl Tree {
         }
     }
 
-    /// Remembers who uses which word. Alone, a participant shares nothing.
+    /// Remembers who uses which word. Once all others have been joined, an access comes after all
+    /// of theirs.
     fn learn(&mut self, current: usize, tasks: &[Task]) {
-        let alive = tasks
-            .iter()
-            .filter(|task| task.status != Status::Ended)
-            .count();
+        let after_all = (0..)
+            .zip(tasks)
+            .all(|(index, task)| index == current || task.joined);
         let (word, writes) = match tasks[current].step {
             Step::Load { word } => (word, false),
             Step::Store { word } | Step::Rmw { word } => (word, true),
             Step::Local | Step::Fence | Step::SequentialFence => return,
         };
-        if alive < 2 || tasks[current].status != Status::Ready {
+        if after_all || tasks[current].status != Status::Ready {
             return;
         }
         if self.words.len() <= word {

@@ -59,6 +59,8 @@ pub(crate) struct Task {
     pub(crate) step: Step,
     /// It waits for somebody else's store, and none was made since.
     pub(crate) waiting: bool,
+    /// It ended, and somebody knows.
+    pub(crate) joined: bool,
     /// Waits since its last write.
     pub(crate) waits: u32,
 }
@@ -202,6 +204,7 @@ impl Shared {
             run = self.switch(run);
         }
         run.machine.join(me, other);
+        run.tasks[other].joined = true;
     }
 
     /// Makes an access when its turn has come. `None`: the execution is over and the participant is
@@ -324,6 +327,7 @@ impl Run {
             status: Status::Ready,
             step: Step::Local,
             waiting: false,
+            joined: false,
             waits: 0,
         });
         self.bodies.push(Some(body));

@@ -21,8 +21,7 @@ pub struct Killed;
 
 /// When to die.
 ///
-/// A participant that makes `n` accesses can die in `n + 1` places: before each, and after the
-/// last.
+/// A participant that makes `n` accesses can die in `n + 1` places: before each and after the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kill {
     /// Shared accesses that still happen; the next one does not.

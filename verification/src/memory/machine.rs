@@ -13,15 +13,14 @@
 //! store after a release fence passes on. One more view is handed through all sequentially
 //! consistent fences.
 //!
-//! A read-modify-write takes the newest value and passes on the view of what it read: that is the
-//! release sequence of C++20, which a plain store by anyone ends. A compare-exchange that fails may
-//! have read any value in reach that differs from the expected one, also when the newest would have
-//! let it succeed.
+//! A read-modify-write takes a value that no other one took, puts its own right after it, and
+//! passes on the view of what it read: that is the release sequence of C++20, which a plain store
+//! by anyone ends. A compare-exchange that fails may have read any value in reach that differs from
+//! the expected one, also when the newest would have let it succeed.
 //!
 //! # Limits
 //!
-//! A load never takes a value of the future: no load buffering. A read-modify-write takes the
-//! newest value, also where C11 would let it take an older one that no other has taken.
+//! A load never takes a value of the future: no load buffering.
 //!
 //! # Source
 //!
@@ -74,15 +73,6 @@ pub(crate) struct Machine {
     threads: Vec<Thread>,
     sequential: View,
     places: usize,
-}
-
-/// How a compare-exchange can end.
-#[derive(Clone, Debug)]
-pub(crate) struct Exchange {
-    /// Whether the newest value is the expected one.
-    pub(crate) succeeds: bool,
-    /// Ages of the values in reach that differ from the expected one, youngest first.
-    pub(crate) failures: Vec<usize>,
 }
 
 impl Machine {
@@ -159,15 +149,18 @@ impl Machine {
 
     /// The ages that a store may have when it is made: 0 puts it last.
     pub(crate) fn gaps(&self, thread: usize, word: usize) -> Vec<usize> {
-        let cell = &self.cells[word];
-        let seen = self.threads[thread].current.at(cell.place);
-        let younger = cell.messages.windows(2).rev().enumerate();
-        let gaps = younger.take_while(|(_, pair)| pair[0].position >= seen);
-        let open =
-            gaps.filter(|(_, pair)| !pair[1].attached && pair[1].position - pair[0].position > 1);
-        std::iter::once(0)
-            .chain(open.map(|(age, _)| age + 1))
+        (0..self.reach(thread, word))
+            .filter(|&age| self.is_open(word, age))
             .collect()
+    }
+
+    /// Whether a value can be put right after the one of this age.
+    fn is_open(&self, word: usize, age: usize) -> bool {
+        let messages = &self.cells[word].messages;
+        let index = messages.len() - 1 - age;
+        messages
+            .get(index + 1)
+            .is_none_or(|next| !next.attached && next.position - messages[index].position > 1)
     }
 
     /// Stores a value, with as many younger ones as its age says.
@@ -188,30 +181,28 @@ impl Machine {
         self.insert(thread, word, stored);
     }
 
-    /// Changes the newest value; gives what it was.
+    /// Changes the value of this age, one of the [`gaps`](Machine::gaps); gives what it was.
     pub(crate) fn modify(
         &mut self,
         thread: usize,
         word: usize,
+        age: usize,
         order: Rmw,
         new: impl FnOnce(u64) -> u64,
     ) -> u64 {
         let acquires = matches!(order, Rmw::Acquire | Rmw::AcqRel);
         let releases = matches!(order, Rmw::Release | Rmw::AcqRel);
-        let read = self.cells[word]
-            .messages
-            .last()
-            .expect("a word has a value")
-            .clone();
+        let messages = &self.cells[word].messages;
+        let read = messages[messages.len() - 1 - age].clone();
         let load = if acquires {
             Load::Acquire
         } else {
             Load::Relaxed
         };
-        self.load(thread, word, 0, load);
+        self.load(thread, word, age, load);
         let stored = Stored {
             value: new(read.value),
-            age: 0,
+            age,
             releases,
             taken: Some(read.view),
         };
@@ -219,23 +210,15 @@ impl Machine {
         read.value
     }
 
-    /// How a compare-exchange can end.
-    pub(crate) fn exchange(&self, thread: usize, word: usize, expected: u64) -> Exchange {
-        let messages = &self.cells[word].messages;
-        let values = messages
-            .iter()
-            .rev()
-            .take(self.reach(thread, word))
-            .enumerate();
-        Exchange {
-            succeeds: messages
-                .last()
-                .is_some_and(|newest| newest.value == expected),
-            failures: values
-                .filter(|(_, message)| message.value != expected)
-                .map(|(age, _)| age)
-                .collect(),
-        }
+    /// How a compare-exchange can end: the ages that it may read, youngest first, and whether it
+    /// succeeds there.
+    pub(crate) fn exchange(&self, thread: usize, word: usize, expected: u64) -> Vec<(usize, bool)> {
+        let messages = self.cells[word].messages.iter().rev();
+        let values = messages.take(self.reach(thread, word)).enumerate();
+        values
+            .map(|(age, message)| (age, message.value == expected))
+            .filter(|&(age, succeeds)| !succeeds || self.is_open(word, age))
+            .collect()
     }
 
     /// Orders a thread's accesses.

@@ -36,7 +36,9 @@ impl ViewMemory {
     fn modify(&self, at: Offset, order: Rmw, new: impl FnOnce(u64) -> u64) -> u64 {
         let word = self.word(at);
         let found = self.shared.access(Step::Rmw { word }, |run, me| {
-            let found = run.machine.modify(me, word, order, new);
+            let gaps = run.machine.gaps(me, word);
+            let age = gaps[run.age(me, gaps.len())];
+            let found = run.machine.modify(me, word, age, order, new);
             run.changed();
             run.note(Access::Rmw, word, found);
             found
@@ -93,13 +95,11 @@ impl Memory for ViewMemory {
         let word = self.word(at);
         let result = self.shared.access(Step::Rmw { word }, |run, me| {
             let ways = run.machine.exchange(me, word, current);
-            let count = usize::from(ways.succeeds) + ways.failures.len();
-            let way = run.age(me, count);
-            let result = if ways.succeeds && way == 0 {
+            let (age, succeeds) = ways[run.age(me, ways.len())];
+            let result = if succeeds {
                 run.changed();
-                Ok(run.machine.modify(me, word, success, |_| new))
+                Ok(run.machine.modify(me, word, age, success, |_| new))
             } else {
-                let age = ways.failures[way - usize::from(ways.succeeds)];
                 Err(run.machine.load(me, word, age, failure))
             };
             run.note(Access::Rmw, word, result.unwrap_or_else(|found| !found));

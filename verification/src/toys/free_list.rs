@@ -70,8 +70,7 @@ impl<M: Memory> FreeList<M> {
     }
 }
 
-/// `pop` beside `pop; pop; push`: without tags the first one's stale link brings a taken block
-/// back.
+/// `pop` beside `pop; pop; push`: without tags the first one's stale link revives a taken block.
 #[derive(Clone, Copy, Debug)]
 pub struct Recycling {
     /// Whether the head counts.
