@@ -40,13 +40,8 @@ pub enum EngineKind {
 
 impl EngineKind {
     /// Every engine.
-    pub const ALL: [Self; 5] = [
-        Self::Loom,
-        Self::DepthFirst,
-        Self::View,
-        Self::Shuttle,
-        Self::ShuttlePct,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Loom, Self::DepthFirst, Self::View, Self::Shuttle, Self::ShuttlePct];
 
     /// The engine's name, as the command line and replays spell it.
     pub const fn name(self) -> &'static str {
@@ -140,10 +135,7 @@ impl Check {
     pub fn scenario_name(&self) -> String {
         match self.victim {
             None => self.scenario.to_string(),
-            Some(Victim {
-                participant,
-                lost: 0,
-            }) => format!("{} ! {participant}@*", self.scenario),
+            Some(Victim { participant, lost: 0 }) => format!("{} ! {participant}@*", self.scenario),
             Some(Victim { participant, lost }) => {
                 format!("{} ! {participant}@*~{lost:x}", self.scenario)
             }
@@ -194,13 +186,7 @@ pub(crate) struct Total {
 
 impl Total {
     const fn new() -> Self {
-        Self {
-            executions: 0,
-            kills: 0,
-            complete: true,
-            coverage: String::new(),
-            failure: None,
-        }
+        Self { executions: 0, kills: 0, complete: true, coverage: String::new(), failure: None }
     }
 
     fn add(&mut self, scenario: &Scenario, outcome: &Outcome) {

@@ -9,11 +9,7 @@ use shm_verification::suite::run_all;
 fn run(of: Part, table: Kind) {
     let pins = Pins::read(&Pins::default_path()).expect("the pins can be read");
     let checks = part(Tier::Quick, of, table);
-    assert!(
-        !checks.is_empty(),
-        "{of:?} of {} has no check",
-        table.name()
-    );
+    assert!(!checks.is_empty(), "{of:?} of {} has no check", table.name());
     let report = run_all(checks, 1, &pins, |row| println!("{row}"));
     println!("{report}");
     report.expect_pass();

@@ -55,20 +55,12 @@ fn answer(table: &dyn Table, call: &Call) -> String {
         Call::Take(key) => format!("{:?}", table.take(key, &mut out)),
         Call::Insert(key, value, metadata) => {
             let metadata = *metadata;
-            let entry = Entry {
-                key,
-                value,
-                metadata,
-            };
+            let entry = Entry { key, value, metadata };
             format!("{:?}", table.insert(entry, &mut out))
         }
         Call::InsertUnlessOdd(key, value, metadata) => {
             let metadata = *metadata;
-            let entry = Entry {
-                key,
-                value,
-                metadata,
-            };
+            let entry = Entry { key, value, metadata };
             let is_odd = |word: u64| word % 2 == 1;
             format!("{:?}", table.insert_unless(entry, &mut out, &is_odd))
         }
@@ -78,11 +70,7 @@ fn answer(table: &dyn Table, call: &Call) -> String {
         }
     };
     // What is left in the vector after an error is nobody's promise.
-    if result.starts_with("Err") {
-        result
-    } else {
-        format!("{result} {out:?}")
-    }
+    if result.starts_with("Err") { result } else { format!("{result} {out:?}") }
 }
 
 /// The answer of a verb that copies no value out.
@@ -90,20 +78,12 @@ fn answer_without_value(table: &dyn Table, call: &Call) -> String {
     match call {
         Call::Put(key, value, metadata) => {
             let metadata = *metadata;
-            let entry = Entry {
-                key,
-                value,
-                metadata,
-            };
+            let entry = Entry { key, value, metadata };
             format!("{:?}", table.put(entry))
         }
         Call::Replace(key, value, metadata) => {
             let metadata = *metadata;
-            let entry = Entry {
-                key,
-                value,
-                metadata,
-            };
+            let entry = Entry { key, value, metadata };
             format!("{:?}", table.replace(entry))
         }
         Call::Remove(key) => format!("{:?}", table.remove(key)),
@@ -162,21 +142,11 @@ proptest! {
 #[test]
 fn the_model_refuses_what_tables_refuse() {
     let mut model = Reference::bounded(4);
-    let entry = |key, value| Entry {
-        key,
-        value,
-        metadata: 1,
-    };
-    assert_eq!(
-        model.put(entry(b"", b"")),
-        Err(Error::KeyLength { bytes: 0 })
-    );
+    let entry = |key, value| Entry { key, value, metadata: 1 };
+    assert_eq!(model.put(entry(b"", b"")), Err(Error::KeyLength { bytes: 0 }));
     let long = [0; KEY_BYTES_MAX + 1];
     assert_eq!(model.remove(&long), Err(Error::KeyLength { bytes: 256 }));
-    let too_large = Error::ValueTooLarge {
-        bytes: 5,
-        bytes_max: 4,
-    };
+    let too_large = Error::ValueTooLarge { bytes: 5, bytes_max: 4 };
     assert_eq!(model.put(entry(b"k", b"12345")), Err(too_large));
     assert!(model.is_empty());
     let mut existing = Vec::new();

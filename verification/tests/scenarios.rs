@@ -34,21 +34,10 @@ proptest! {
 
 #[test]
 fn texts_that_are_no_scenarios_are_refused_by_name() {
-    let step = |text: &str| {
-        Err(ScenarioError::Step {
-            text: text.to_owned(),
-        })
-    };
-    let kill = |text: &str| {
-        Err(ScenarioError::Kill {
-            text: text.to_owned(),
-        })
-    };
+    let step = |text: &str| Err(ScenarioError::Step { text: text.to_owned() });
+    let kill = |text: &str| Err(ScenarioError::Kill { text: text.to_owned() });
     let empty = Err(ScenarioError::Empty);
-    let nobody = Err(ScenarioError::Participant {
-        participant: 3,
-        programs: 2,
-    });
+    let nobody = Err(ScenarioError::Participant { participant: 3, programs: 2 });
     for (text, expected) in [
         ("", empty.clone()),
         ("put a |", empty.clone()),
@@ -68,10 +57,8 @@ fn texts_that_are_no_scenarios_are_refused_by_name() {
 
 #[test]
 fn the_whole_catalogue_reads_and_each_scenario_is_there_once() {
-    let texts: BTreeSet<_> = catalogue::KNOWN
-        .iter()
-        .map(|known| known.scenario().to_string())
-        .collect();
+    let texts: BTreeSet<_> =
+        catalogue::KNOWN.iter().map(|known| known.scenario().to_string()).collect();
     assert_eq!(texts.len(), catalogue::KNOWN.len());
 }
 
@@ -81,26 +68,16 @@ fn smallest(scenario: &Scenario) -> Scenario {
         .into_iter()
         .map(|names| {
             let rename = |step: &Step| match *step {
-                Step::Call { verb, key } => Step::Call {
-                    verb,
-                    key: names[usize::from(key)],
-                },
+                Step::Call { verb, key } => Step::Call { verb, key: names[usize::from(key)] },
                 Step::Recover => Step::Recover,
             };
             let rename_all = |steps: &[Step]| steps.iter().map(rename).collect::<Vec<_>>();
             let mut setup = rename_all(&scenario.setup);
-            let mut programs: Vec<_> = scenario
-                .programs
-                .iter()
-                .map(|program| rename_all(program))
-                .collect();
+            let mut programs: Vec<_> =
+                scenario.programs.iter().map(|program| rename_all(program)).collect();
             setup.sort();
             programs.sort();
-            Scenario {
-                setup,
-                programs,
-                kill: None,
-            }
+            Scenario { setup, programs, kill: None }
         })
         .min_by(|left, right| (&left.programs, &left.setup).cmp(&(&right.programs, &right.setup)))
         .expect("two renamings")
@@ -108,11 +85,7 @@ fn smallest(scenario: &Scenario) -> Scenario {
 
 #[test]
 fn generation_gives_each_scenario_once_and_every_random_one() {
-    let size = Size {
-        participants: 2,
-        calls: 2,
-        keys: 2,
-    };
+    let size = Size { participants: 2, calls: 2, keys: 2 };
     let generated = all(size);
     let distinct: BTreeSet<_> = generated.iter().map(smallest).collect();
     assert_eq!(distinct.len(), generated.len(), "one of each class");
@@ -127,61 +100,23 @@ fn generation_gives_each_scenario_once_and_every_random_one() {
             Step::Call { key, .. } => !uses(*key),
             Step::Recover => false,
         });
-        let reads = |step: &Step| {
-            matches!(
-                step,
-                Step::Call {
-                    verb: Verb::Get,
-                    ..
-                }
-            )
-        };
+        let reads = |step: &Step| matches!(step, Step::Call { verb: Verb::Get, .. });
         let reads_only = drawn.programs.iter().flatten().all(reads);
         if !idle && !reads_only {
-            assert!(
-                distinct.contains(&smallest(&drawn)),
-                "{drawn} is not generated"
-            );
+            assert!(distinct.contains(&smallest(&drawn)), "{drawn} is not generated");
             found += 1;
         }
     }
-    assert!(
-        found > 1_000,
-        "only {found} of the random scenarios could be looked up"
-    );
+    assert!(found > 1_000, "only {found} of the random scenarios could be looked up");
 }
 
 #[test]
 fn families_have_the_sizes_that_counting_gives() {
     // 21 pairs and 56 triples of six verbs, from two states, without the read-only ones.
-    assert_eq!(
-        all(Size {
-            participants: 2,
-            calls: 1,
-            keys: 1
-        })
-        .len(),
-        2 * (21 - 1)
-    );
-    assert_eq!(
-        all(Size {
-            participants: 3,
-            calls: 1,
-            keys: 1
-        })
-        .len(),
-        2 * (56 - 1)
-    );
+    assert_eq!(all(Size { participants: 2, calls: 1, keys: 1 }).len(), 2 * (21 - 1));
+    assert_eq!(all(Size { participants: 3, calls: 1, keys: 1 }).len(), 2 * (56 - 1));
     // 36 programs of two calls: 666 pairs.
-    assert_eq!(
-        all(Size {
-            participants: 2,
-            calls: 2,
-            keys: 1
-        })
-        .len(),
-        2 * (666 - 1)
-    );
+    assert_eq!(all(Size { participants: 2, calls: 2, keys: 1 }).len(), 2 * (666 - 1));
 }
 
 #[test]
@@ -193,13 +128,7 @@ fn every_check_of_every_tier_is_there_once() {
             .map(|check| {
                 let seed = check.bound.seed;
                 let table = check.table.name();
-                (
-                    table,
-                    check.engine,
-                    check.bound_name(),
-                    seed,
-                    check.scenario_name(),
-                )
+                (table, check.engine, check.bound_name(), seed, check.scenario_name())
             })
             .collect();
         assert_eq!(names.len(), checks.len(), "{tier:?}");
@@ -207,18 +136,8 @@ fn every_check_of_every_tier_is_there_once() {
 }
 
 fn check(text: &str, engine: EngineKind, executions: u64) -> Check {
-    let bound = Bound {
-        preemptions: Some(1),
-        executions,
-        seed: 7,
-    };
-    Check {
-        table: Kind::CasBucket,
-        scenario: scenario(text),
-        victim: None,
-        engine,
-        bound,
-    }
+    let bound = Bound { preemptions: Some(1), executions, seed: 7 };
+    Check { table: Kind::CasBucket, scenario: scenario(text), victim: None, engine, bound }
 }
 
 #[test]
@@ -270,77 +189,38 @@ fn a_fall_below_a_pin_fails_and_a_rise_is_noted() {
     row = compare(&pinned_at(executions), &check);
     assert!(row.passed() && row.note.is_none(), "{row}");
     row = compare(&pinned_at(executions + 1), &check);
-    assert!(
-        row.failure
-            .is_some_and(|failure| failure.contains("coverage fell"))
-    );
+    assert!(row.failure.is_some_and(|failure| failure.contains("coverage fell")));
     row = compare(&pinned_at(executions - 1), &check);
     assert!(row.failure.is_none() && row.note.is_some_and(|note| note.contains("when they were")));
-    let cut = Check {
-        bound: Bound {
-            executions: 10,
-            ..check.bound
-        },
-        ..check.clone()
-    };
+    let cut = Check { bound: Bound { executions: 10, ..check.bound }, ..check.clone() };
     row = compare(&pinned_at(executions), &cut);
-    assert!(
-        row.failure
-            .is_some_and(|failure| failure.contains("no longer explored"))
-    );
+    assert!(row.failure.is_some_and(|failure| failure.contains("no longer explored")));
 }
 
 #[test]
 fn pins_are_read_as_they_are_written_and_damage_is_named() {
     let folder = tempfile::tempdir().expect("a folder for a file");
     let path = folder.path().join("pins.toml");
-    assert_eq!(
-        Pins::read(&path).expect("a missing file pins nothing"),
-        Pins::default()
-    );
+    assert_eq!(Pins::read(&path).expect("a missing file pins nothing"), Pins::default());
     let mut pins = Pins::default();
-    pins.set(&run(&check(
-        "put a : get a | take a",
-        EngineKind::DepthFirst,
-        100_000,
-    )));
+    pins.set(&run(&check("put a : get a | take a", EngineKind::DepthFirst, 100_000)));
     assert_ne!(pins, Pins::default());
     pins.write(&path).expect("the folder is writable");
     assert_eq!(Pins::read(&path).expect("what was written"), pins);
     std::fs::write(&path, "[cas_bucket]\nloom = 3").expect("the folder is writable");
     assert!(matches!(Pins::read(&path), Err(PinsError::Format { .. })));
-    assert!(matches!(
-        Pins::read(folder.path()),
-        Err(PinsError::Io { .. })
-    ));
+    assert!(matches!(Pins::read(folder.path()), Err(PinsError::Io { .. })));
 }
 
 #[test]
 fn a_sweep_kills_before_every_access_and_then_ends() {
     for engine in [EngineKind::View, EngineKind::Shuttle, EngineKind::Loom] {
-        let victim = Some(Victim {
-            participant: 1,
-            lost: 0,
-        });
-        let bound = Bound {
-            preemptions: Some(0),
-            executions: 50,
-            seed: 1,
-        };
-        let check = Check {
-            victim,
-            bound,
-            ..check("put a : remove a | get a", engine, 50)
-        };
+        let victim = Some(Victim { participant: 1, lost: 0 });
+        let bound = Bound { preemptions: Some(0), executions: 50, seed: 1 };
+        let check = Check { victim, bound, ..check("put a : remove a | get a", engine, 50) };
         let row = run(&check);
         assert!(row.passed(), "{row}");
-        assert!(
-            row.kills >= 10,
-            "a remove makes more than ten accesses: {row}"
-        );
-        assert!(
-            row.executions > row.kills,
-            "the last point kills nobody: {row}"
-        );
+        assert!(row.kills >= 10, "a remove makes more than ten accesses: {row}");
+        assert!(row.executions > row.kills, "the last point kills nobody: {row}");
     }
 }

@@ -137,9 +137,7 @@ fn main() -> ExitCode {
 type Passed = Result<bool, String>;
 
 fn run_plan(tier: Tier, planned: &Planned) -> Passed {
-    let tables = planned
-        .table
-        .map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
+    let tables = planned.table.map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
     let mut checks = plan(tier, &tables);
     checks.retain(|check| planned.engine.is_none_or(|engine| check.engine == engine));
     if checks.is_empty() {
@@ -163,28 +161,15 @@ fn run_one(one: &One) -> Passed {
     if let Some(participant) = one.kill
         && (participant == 0 || participant as usize > programs)
     {
-        return Err(format!(
-            "--kill {participant}: the scenario has participants 1 to {programs}"
-        ));
+        return Err(format!("--kill {participant}: the scenario has participants 1 to {programs}"));
     }
     if one.kill.is_some() && one.text.kill.is_some() {
         return Err("--kill and a kill in the scenario: choose one".to_owned());
     }
-    let tables = one
-        .table
-        .map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
-    let engines = one
-        .engine
-        .map_or_else(|| EngineKind::ALL.to_vec(), |engine| vec![engine]);
-    let victim = one.kill.map(|participant| Victim {
-        participant,
-        lost: one.lost,
-    });
-    let bound = Bound {
-        preemptions: one.preemptions,
-        executions: one.executions,
-        seed: one.seed,
-    };
+    let tables = one.table.map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
+    let engines = one.engine.map_or_else(|| EngineKind::ALL.to_vec(), |engine| vec![engine]);
+    let victim = one.kill.map(|participant| Victim { participant, lost: one.lost });
+    let bound = Bound { preemptions: one.preemptions, executions: one.executions, seed: one.seed };
     let checks = tables
         .iter()
         .flat_map(|table| {
@@ -206,11 +191,7 @@ fn run_replay(point: &str) -> Passed {
     let outcome = point.run();
     println!("{outcome}");
     let failed = outcome.failure.is_some();
-    println!(
-        "{} passed, {} failed",
-        usize::from(!failed),
-        usize::from(failed)
-    );
+    println!("{} passed, {} failed", usize::from(!failed), usize::from(failed));
     Ok(!failed)
 }
 

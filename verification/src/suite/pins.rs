@@ -53,16 +53,11 @@ impl Pins {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => {
-                return Err(PinsError::Io {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(PinsError::Io { path: path.to_owned(), source });
             }
         };
-        let pinned = toml::from_str(&text).map_err(|source| PinsError::Format {
-            path: path.to_owned(),
-            source,
-        })?;
+        let pinned = toml::from_str(&text)
+            .map_err(|source| PinsError::Format { path: path.to_owned(), source })?;
         Ok(Self { pinned })
     }
 
@@ -71,22 +66,14 @@ impl Pins {
         let text = toml::to_string(&self.pinned).expect("tables of numbers have a text");
         let comment = "# Executions of each exhaustive check: table, engine, bound, scenario.\n\
                        # A fall fails. Written by verify quick --write-pins.\n\n";
-        fs::write(path, format!("{comment}{text}")).map_err(|source| PinsError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        fs::write(path, format!("{comment}{text}"))
+            .map_err(|source| PinsError::Io { path: path.to_owned(), source })
     }
 
     /// The pin of a check.
     pub fn get(&self, check: &Check) -> Option<u64> {
-        let bounds = self
-            .pinned
-            .get(check.table.name())?
-            .get(check.engine.name())?;
-        bounds
-            .get(&check.bound_name())?
-            .get(&check.scenario_name())
-            .copied()
+        let bounds = self.pinned.get(check.table.name())?.get(check.engine.name())?;
+        bounds.get(&check.bound_name())?.get(&check.scenario_name()).copied()
     }
 
     /// Pins what a row explored, if that was everything within its bound.

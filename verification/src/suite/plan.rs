@@ -32,13 +32,8 @@ pub enum Part {
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 5] = [
-        Self::Enumerated,
-        Self::Drawn,
-        Self::Catalogue,
-        Self::Kills,
-        Self::Workloads,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Enumerated, Self::Drawn, Self::Catalogue, Self::Kills, Self::Workloads];
 }
 
 /// The checks of a part of a tier for a table.
@@ -89,13 +84,7 @@ impl Plan {
     }
 
     fn check(&self, scenario: Scenario, engine: EngineKind, bound: Bound) -> Check {
-        Check {
-            table: self.table,
-            scenario,
-            victim: None,
-            engine,
-            bound,
-        }
+        Check { table: self.table, scenario, victim: None, engine, bound }
     }
 
     /// Enumerates up to a number of preemptions, and at most so many executions.
@@ -106,32 +95,16 @@ impl Plan {
         preemptions: u32,
         executions: u64,
     ) -> Check {
-        let bound = Bound {
-            preemptions: Some(preemptions),
-            executions,
-            seed: 1,
-        };
+        let bound = Bound { preemptions: Some(preemptions), executions, seed: 1 };
         self.check(scenario, engine, bound)
     }
 
     fn draw(&self, scenario: Scenario, engine: EngineKind, executions: u64, seed: u64) -> Check {
-        self.check(
-            scenario,
-            engine,
-            Bound {
-                preemptions: None,
-                executions,
-                seed,
-            },
-        )
+        self.check(scenario, engine, Bound { preemptions: None, executions, seed })
     }
 
     fn enumerated(&self) -> Vec<Check> {
-        let pairs = generate::all(Size {
-            participants: 2,
-            calls: 1,
-            keys: 1,
-        });
+        let pairs = generate::all(Size { participants: 2, calls: 1, keys: 1 });
         let (loom, own) = match self.tier {
             Tier::Quick => (2, 1),
             Tier::Deep => (3, 2),
@@ -147,21 +120,9 @@ impl Plan {
             })
             .collect();
         if self.tier == Tier::Deep {
-            let longer = generate::all(Size {
-                participants: 2,
-                calls: 2,
-                keys: 1,
-            });
-            let triples = generate::all(Size {
-                participants: 3,
-                calls: 1,
-                keys: 1,
-            });
-            let wider = generate::all(Size {
-                participants: 2,
-                calls: 1,
-                keys: 2,
-            });
+            let longer = generate::all(Size { participants: 2, calls: 2, keys: 1 });
+            let triples = generate::all(Size { participants: 3, calls: 1, keys: 1 });
+            let wider = generate::all(Size { participants: 2, calls: 1, keys: 2 });
             for scenario in longer.into_iter().chain(triples).chain(wider) {
                 checks.push(self.enumerate(scenario, EngineKind::Loom, 2, 100_000));
             }
@@ -170,21 +131,9 @@ impl Plan {
     }
 
     fn drawn(&self) -> Vec<Check> {
-        let pairs = generate::all(Size {
-            participants: 2,
-            calls: 1,
-            keys: 2,
-        });
-        let triples = generate::all(Size {
-            participants: 3,
-            calls: 1,
-            keys: 1,
-        });
-        let longer = generate::all(Size {
-            participants: 2,
-            calls: 2,
-            keys: 1,
-        });
+        let pairs = generate::all(Size { participants: 2, calls: 1, keys: 2 });
+        let triples = generate::all(Size { participants: 3, calls: 1, keys: 1 });
+        let longer = generate::all(Size { participants: 2, calls: 2, keys: 1 });
         let executions = self.choose(300, 5_000);
         let mut checks = Vec::new();
         for (seed, scenario) in (1..).zip(pairs.into_iter().chain(triples).chain(longer)) {
@@ -220,37 +169,21 @@ impl Plan {
     fn kills(&self) -> Vec<Check> {
         let mut checks = Vec::new();
         for (seed, text) in (1..).zip(KILLED) {
-            let scenario: Scenario = text
-                .parse()
-                .unwrap_or_else(|error| panic!("{text}: {error}"));
+            let scenario: Scenario = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             let mut sweep = |check: Check, lost| {
-                let victim = Some(Victim {
-                    participant: 1,
-                    lost,
-                });
+                let victim = Some(Victim { participant: 1, lost });
                 checks.push(Check { victim, ..check });
             };
-            let view = self.draw(
-                scenario.clone(),
-                EngineKind::View,
-                self.choose(150, 5_000),
-                seed,
-            );
+            let view = self.draw(scenario.clone(), EngineKind::View, self.choose(150, 5_000), seed);
             sweep(view.clone(), 0);
             sweep(view, ALL_LOST);
             let shuttle = self.choose(100, 5_000);
-            sweep(
-                self.draw(scenario.clone(), EngineKind::Shuttle, shuttle, seed),
-                0,
-            );
+            sweep(self.draw(scenario.clone(), EngineKind::Shuttle, shuttle, seed), 0);
             let (preemptions, limit) = match self.tier {
                 Tier::Quick => (0, 5_000),
                 Tier::Deep => (2, 50_000),
             };
-            sweep(
-                self.enumerate(scenario, EngineKind::DepthFirst, preemptions, limit),
-                0,
-            );
+            sweep(self.enumerate(scenario, EngineKind::DepthFirst, preemptions, limit), 0);
         }
         checks
     }
@@ -258,33 +191,9 @@ impl Plan {
     fn workloads(&self) -> Vec<Check> {
         let mut checks = Vec::new();
         let sizes = [
-            (
-                Size {
-                    participants: 3,
-                    calls: 4,
-                    keys: 2,
-                },
-                self.choose(40, 1_000),
-                250,
-            ),
-            (
-                Size {
-                    participants: 4,
-                    calls: 6,
-                    keys: 2,
-                },
-                self.choose(20, 500),
-                150,
-            ),
-            (
-                Size {
-                    participants: 7,
-                    calls: 50,
-                    keys: 2,
-                },
-                self.choose(4, 200),
-                10,
-            ),
+            (Size { participants: 3, calls: 4, keys: 2 }, self.choose(40, 1_000), 250),
+            (Size { participants: 4, calls: 6, keys: 2 }, self.choose(20, 500), 150),
+            (Size { participants: 7, calls: 50, keys: 2 }, self.choose(4, 200), 10),
         ];
         for (size, scenarios, executions) in sizes {
             for seed in 1..=scenarios {

@@ -34,41 +34,20 @@ impl ReplayPoint {
     }
 
     pub(super) const fn bound(&self) -> Bound {
-        Bound {
-            preemptions: self.preemptions,
-            executions: self.execution,
-            seed: self.seed,
-        }
+        Bound { preemptions: self.preemptions, executions: self.execution, seed: self.seed }
     }
 
     pub(super) fn replay(&self) -> Replay {
         let engine = self.engine.name().to_owned();
-        Replay {
-            engine,
-            seed: self.seed,
-            execution: self.execution,
-        }
+        Replay { engine, seed: self.seed, execution: self.execution }
     }
 }
 
 impl fmt::Display for ReplayPoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bound = self
-            .preemptions
-            .map_or("all".to_owned(), |bound| format!("p{bound}"));
-        let Self {
-            table,
-            scenario,
-            engine,
-            seed,
-            execution,
-            ..
-        } = self;
-        write!(
-            formatter,
-            "{}; {scenario}; {bound}; {engine}/{seed}/{execution}",
-            table.name()
-        )
+        let bound = self.preemptions.map_or("all".to_owned(), |bound| format!("p{bound}"));
+        let Self { table, scenario, engine, seed, execution, .. } = self;
+        write!(formatter, "{}; {scenario}; {bound}; {engine}/{seed}/{execution}", table.name())
     }
 }
 
@@ -86,11 +65,7 @@ impl FromStr for ReplayPoint {
             None if bound == "all" => None,
             _ => return Err(format!("bound {bound:?}: expected all, or p and a number")),
         };
-        let Replay {
-            engine,
-            seed,
-            execution,
-        } = replay.parse()?;
+        let Replay { engine, seed, execution } = replay.parse()?;
         Ok(Self {
             table: table_from_name(table)?,
             scenario: scenario.parse().map_err(|error| format!("{error}"))?,

@@ -105,9 +105,7 @@ impl Row {
             executions: outcome.as_ref().map_or(0, |outcome| outcome.executions),
             kills: 0,
             executions_per_second: outcome.as_ref().map_or(0.0, Outcome::rate),
-            elapsed_s: outcome
-                .as_ref()
-                .map_or(0.0, |outcome| outcome.elapsed.as_secs_f64()),
+            elapsed_s: outcome.as_ref().map_or(0.0, |outcome| outcome.elapsed.as_secs_f64()),
             complete: outcome.as_ref().is_some_and(Outcome::is_complete),
             coverage: format!("{on_record:?}"),
             pinned: None,
@@ -220,31 +218,18 @@ impl Report {
     /// Panics with every failed row, if there is one: for tests.
     #[track_caller]
     pub fn expect_pass(&self) {
-        let failed: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|row| !row.passed())
-            .map(ToString::to_string)
-            .collect();
+        let failed: Vec<_> =
+            self.rows.iter().filter(|row| !row.passed()).map(ToString::to_string).collect();
         assert!(failed.is_empty(), "{self}\n{}", failed.join("\n"));
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            executions,
-            elapsed_s,
-            passed,
-            failed,
-            ..
-        } = self;
+        let Self { executions, elapsed_s, passed, failed, .. } = self;
         #[expect(clippy::cast_precision_loss, reason = "a rate needs three digits")]
         let rate = *executions as f64 / elapsed_s.max(1e-9);
-        writeln!(
-            formatter,
-            "{executions} executions in {elapsed_s:.1} s, {rate:.0}/s"
-        )?;
+        writeln!(formatter, "{executions} executions in {elapsed_s:.1} s, {rate:.0}/s")?;
         write!(formatter, "{passed} passed, {failed} failed")
     }
 }

@@ -39,32 +39,22 @@ pub fn run(check: &Check) -> Row {
 fn run_sweep(check: &Check, victim: Victim, total: &mut Total) {
     let mut without_kill = 0;
     for access in 0..=SWEEP_ACCESSES_MAX {
-        let scenario = check
-            .scenario
-            .killed(victim.participant, access, victim.lost);
+        let scenario = check.scenario.killed(victim.participant, access, victim.lost);
         let kills = total.kills;
         explore(check, &scenario, total);
         if total.failure.is_some() {
             return;
         }
-        without_kill = if total.kills == kills {
-            without_kill + 1
-        } else {
-            0
-        };
+        without_kill = if total.kills == kills { without_kill + 1 } else { 0 };
         // An enumeration that was cut off may just not have come to the kill.
         let cut_off = check.engine.enumerates() && !total.complete;
         if without_kill >= if cut_off { CUT_OFF_POINTS } else { 1 } {
             return;
         }
     }
-    let message = format!(
-        "participant {} makes more than {SWEEP_ACCESSES_MAX} accesses",
-        victim.participant
-    );
-    let scenario = check
-        .scenario
-        .killed(victim.participant, SWEEP_ACCESSES_MAX, victim.lost);
+    let message =
+        format!("participant {} makes more than {SWEEP_ACCESSES_MAX} accesses", victim.participant);
+    let scenario = check.scenario.killed(victim.participant, SWEEP_ACCESSES_MAX, victim.lost);
     total.failure = Some((scenario, unexplored(check, message)));
 }
 
@@ -75,16 +65,8 @@ fn explore(check: &Check, scenario: &Scenario, total: &mut Total) {
 
 fn unexplored(check: &Check, message: String) -> Failure {
     let engine = check.engine.name().to_owned();
-    let replay = Replay {
-        engine,
-        seed: check.bound.seed,
-        execution: 1,
-    };
-    Failure {
-        kind: FailureKind::OverBudget,
-        message,
-        replay,
-    }
+    let replay = Replay { engine, seed: check.bound.seed, execution: 1 };
+    Failure { kind: FailureKind::OverBudget, message, replay }
 }
 
 /// Explores a scenario, or replays one of its executions.
@@ -177,11 +159,5 @@ pub fn run_all(
 /// Repeats one execution.
 pub(super) fn repeat(point: &ReplayPoint) -> Outcome {
     let budget = super::budget(point.bound(), &point.scenario);
-    dispatch(
-        point.table,
-        point.engine,
-        &point.scenario,
-        &budget,
-        Some(&point.replay()),
-    )
+    dispatch(point.table, point.engine, &point.scenario, &budget, Some(&point.replay()))
 }

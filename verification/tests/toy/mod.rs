@@ -98,9 +98,7 @@ impl<M: Memory, const FAULT: u8> ToyTable<M, FAULT> {
             self.memory.store(state(key), to, Store::Release);
             return true;
         }
-        let exchanged = self
-            .memory
-            .compare_exchange(state(key), from, to, order, Load::Relaxed);
+        let exchanged = self.memory.compare_exchange(state(key), from, to, order, Load::Relaxed);
         exchanged.is_ok()
     }
 
@@ -118,11 +116,7 @@ impl<M: Memory, const FAULT: u8> ToyTable<M, FAULT> {
         let number = entry.metadata;
         self.memory.fetch_or(CLAIMS, 1 << number, Rmw::Relaxed);
         let complement = entry.value[8..].try_into().expect("values have 16 bytes");
-        self.memory.store(
-            payload(number),
-            u64::from_le_bytes(complement),
-            Store::Relaxed,
-        );
+        self.memory.store(payload(number), u64::from_le_bytes(complement), Store::Relaxed);
         number
     }
 
@@ -170,11 +164,7 @@ impl<M: Memory, const FAULT: u8> ToyTable<M, FAULT> {
 
     fn lock(&self) {
         let backoff = Backoff::new();
-        while self
-            .memory
-            .compare_exchange(LOCK, 0, 1, Rmw::Acquire, Load::Relaxed)
-            .is_err()
-        {
+        while self.memory.compare_exchange(LOCK, 0, 1, Rmw::Acquire, Load::Relaxed).is_err() {
             self.memory.spin(&backoff);
         }
     }
@@ -192,17 +182,11 @@ impl<M: Memory, const FAULT: u8> Design<M> for ToyTable<M, FAULT> {
         _options: &TableOptions,
         _environment: &Environment,
     ) -> Result<Self, SegmentError> {
-        Ok(Self {
-            memory,
-            is_creator: true,
-        })
+        Ok(Self { memory, is_creator: true })
     }
 
     fn attach(memory: M, _environment: &Environment) -> Result<Self, SegmentError> {
-        Ok(Self {
-            memory,
-            is_creator: false,
-        })
+        Ok(Self { memory, is_creator: false })
     }
 }
 
@@ -236,19 +220,14 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
             }
             let number = self.state(entry.key);
             if number != 0 {
-                return Ok(Insert::Exists {
-                    metadata: self.copy(number, existing),
-                });
+                return Ok(Insert::Exists { metadata: self.copy(number, existing) });
             }
         }
     }
 
     fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
         if FAULT == Fault::BUSY {
-            return Err(Error::Busy {
-                owner: 0,
-                waited_ms: 0,
-            });
+            return Err(Error::Busy { owner: 0, waited_ms: 0 });
         }
         if FAULT == Fault::WAITS_FOR_DEAD {
             self.lock();
@@ -257,29 +236,17 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
         if FAULT == Fault::WAITS_FOR_DEAD {
             self.memory.store(LOCK, 0, Store::Release);
         }
-        Ok(if replaced {
-            Put::Replaced
-        } else {
-            Put::Inserted
-        })
+        Ok(if replaced { Put::Replaced } else { Put::Inserted })
     }
 
     fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
         let replaced = self.store(entry, |present| present).is_some();
-        Ok(if replaced {
-            Replace::Replaced
-        } else {
-            Replace::Absent
-        })
+        Ok(if replaced { Replace::Replaced } else { Replace::Absent })
     }
 
     fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
         let removed = self.unlink(key, &mut Vec::new()).is_some();
-        Ok(if removed {
-            Remove::Removed
-        } else {
-            Remove::Absent
-        })
+        Ok(if removed { Remove::Removed } else { Remove::Absent })
     }
 
     fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
@@ -294,12 +261,7 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
         let mut value = Vec::new();
         for key in b'a'..b'e' {
             if let Some(metadata) = self.get(&[key], &mut value)?
-                && visit(Entry {
-                    key: &[key],
-                    value: &value,
-                    metadata,
-                })
-                .is_break()
+                && visit(Entry { key: &[key], value: &value, metadata }).is_break()
             {
                 break;
             }
@@ -313,10 +275,7 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
     }
 
     fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            ..Stats::default()
-        }
+        Stats { entries: self.len(), ..Stats::default() }
     }
 
     fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -325,11 +284,7 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
 
     fn audit(&self) -> Audit {
         let claims = self.memory.load(CLAIMS, Load::Acquire);
-        Audit {
-            entries: self.len(),
-            lost_blocks: claims.count_ones().into(),
-            ..Audit::default()
-        }
+        Audit { entries: self.len(), lost_blocks: claims.count_ones().into(), ..Audit::default() }
     }
 
     fn recover(&self) -> Result<Recovery, Error> {
