@@ -101,24 +101,44 @@ impl<M: Memory> CasBucket<M> {
     /// Looks for a key among the slots that are live in `header`.
     #[inline(always)]
     pub(super) fn search(&self, home: Home, header: Header, key: &[u8]) -> Search<'_, M> {
-        let mut matches = self.matches(home, header);
+        let matches = self.matches(home, header);
+        if matches == 0 {
+            return Search::Absent;
+        }
+        match self.try_word(home, matches.trailing_zeros(), key) {
+            Search::Absent => self.search_rest(home, matches & (matches - 1), key),
+            seen => seen,
+        }
+    }
+
+    /// Goes on after a tag that matched where the key does not: rare, and out of the way.
+    #[cold]
+    fn search_rest(&self, home: Home, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
-            let word = matches.trailing_zeros();
-            matches &= matches - 1;
-            let at = home.at + u64::from(word);
-            let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
-            let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
-                return Search::Damaged { what: "slot's block", word: at.word() };
-            };
-            let Some(shape) = entry.shape() else {
-                let word = slot.block().offset().word();
-                return Search::Damaged { what: "entry lengths", word };
-            };
-            if entry.has_key(shape, key) {
-                return Search::Found(Found { live_bit: 1 << (word - 1), slot, shape, entry });
+            match self.try_word(home, matches.trailing_zeros(), key) {
+                Search::Absent => matches &= matches - 1,
+                seen => return seen,
             }
         }
         Search::Absent
+    }
+
+    /// Compares the key with that of the entry which one word of the bucket names.
+    #[inline(always)]
+    fn try_word(&self, home: Home, word: u32, key: &[u8]) -> Search<'_, M> {
+        let at = home.at + u64::from(word);
+        let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
+        let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
+            return Search::Damaged { what: "slot's block", word: at.word() };
+        };
+        let Some(shape) = entry.shape() else {
+            let word = slot.block().offset().word();
+            return Search::Damaged { what: "entry lengths", word };
+        };
+        if !entry.has_key(shape, key) {
+            return Search::Absent;
+        }
+        Search::Found(Found { live_bit: 1 << (word - 1), slot, shape, entry })
     }
 
     /// The `get` of the contract.
