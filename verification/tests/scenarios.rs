@@ -152,7 +152,8 @@ fn a_replay_reads_as_it_is_written_and_has_one_execution() {
             execution: 3,
         };
         assert_eq!(point.to_string().parse(), Ok(point.clone()));
-        let outcome = point.run();
+        let (outcome, story) = point.run();
+        assert_eq!(story, None);
         outcome.expect_pass("a replay of a passing execution");
         assert!(outcome.executions <= 3, "{outcome}");
     }

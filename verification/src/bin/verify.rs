@@ -188,7 +188,10 @@ fn run_one(one: &One) -> Passed {
 
 fn run_replay(point: &str) -> Passed {
     let point: ReplayPoint = point.parse()?;
-    let outcome = point.run();
+    let (outcome, story) = point.run();
+    if let Some(story) = story {
+        println!("{story}");
+    }
     println!("{outcome}");
     let failed = outcome.failure.is_some();
     println!("{} passed, {} failed", usize::from(!failed), usize::from(failed));

@@ -28,8 +28,9 @@ pub struct ReplayPoint {
 }
 
 impl ReplayPoint {
-    /// Has the execution again.
-    pub fn run(&self) -> Outcome {
+    /// Has the execution again. If it fails, its accesses come with it as a table: a row an access,
+    /// a column a participant.
+    pub fn run(&self) -> (Outcome, Option<String>) {
         super::run::repeat(self)
     }
 

@@ -159,6 +159,17 @@ impl Row {
     }
 }
 
+/// Letters of a scenario that a line shows; the JSON report and replays have all of them.
+const SCENARIO_LETTERS_MAX: usize = 100;
+
+/// The text, cut where it is too long for a line.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SCENARIO_LETTERS_MAX) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -169,7 +180,7 @@ impl fmt::Display for Row {
             self.bound,
             self.executions,
             self.executions_per_second,
-            self.scenario,
+            shortened(&self.scenario),
         )?;
         if self.kills > 0 {
             write!(formatter, "  ({} killed)", self.kills)?;

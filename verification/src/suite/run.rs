@@ -16,6 +16,7 @@ use crate::engine::{
     Budget, DepthFirstEngine, Engine, Failure, FailureKind, LoomEngine, Outcome, Replay,
     ShuttleEngine, ViewEngine,
 };
+use crate::memory::{Names, explain};
 use crate::scenario::{CasBucketSubject, ChainedSubject, Scenario, ScenarioModel, Subject};
 
 /// Accesses after which a swept participant has to have ended.
@@ -156,8 +157,31 @@ pub fn run_all(
     Report::new(rows, started.elapsed())
 }
 
-/// Repeats one execution.
-pub(super) fn repeat(point: &ReplayPoint) -> Outcome {
+/// Repeats one execution; a failing one comes with its accesses as a table.
+pub(super) fn repeat(point: &ReplayPoint) -> (Outcome, Option<String>) {
     let budget = super::budget(point.bound(), &point.scenario);
-    dispatch(point.table, point.engine, &point.scenario, &budget, Some(&point.replay()))
+    let ReplayPoint { table, scenario, engine, .. } = point;
+    let outcome = dispatch(*table, *engine, scenario, &budget, Some(&point.replay()));
+    let story = outcome.failure.as_ref().map(|failure| match table {
+        Kind::Chained => story::<ChainedSubject>(*engine, scenario, &budget, failure),
+        _ => story::<CasBucketSubject>(*engine, scenario, &budget, failure),
+    });
+    (outcome, story)
+}
+
+fn story<S: Subject>(
+    engine: EngineKind,
+    scenario: &Scenario,
+    budget: &Budget,
+    failure: &Failure,
+) -> String {
+    let model = &Arc::new(ScenarioModel::<S>::new(scenario.clone(), engine.order()));
+    let names: Names = Arc::new(|at| format!("word {}", at.word()));
+    match engine {
+        EngineKind::Loom => explain(&LoomEngine, model, budget, failure, names),
+        EngineKind::DepthFirst => explain(&DepthFirstEngine, model, budget, failure, names),
+        EngineKind::View => explain(&ViewEngine::default(), model, budget, failure, names),
+        EngineKind::Shuttle => explain(&ShuttleEngine::RANDOM, model, budget, failure, names),
+        EngineKind::ShuttlePct => explain(&ShuttleEngine::PCT, model, budget, failure, names),
+    }
 }
