@@ -80,6 +80,7 @@ pub mod litmus;
 pub mod memory;
 pub mod scenario;
 pub mod spec;
+pub mod suite;
 mod sweep;
 pub mod toys;
 mod world;
@@ -94,3 +95,8 @@ pub use memory::{
 };
 pub use sweep::{Sweep, sweep};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};
+
+/// The page that explains this package, whose example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
