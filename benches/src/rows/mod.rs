@@ -7,8 +7,6 @@ mod mutex_slab;
 mod papaya;
 mod table;
 
-use std::sync::Arc;
-
 use shm_arena::MappedMemory;
 
 pub use limit_probe::LimitProbe;

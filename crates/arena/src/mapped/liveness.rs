@@ -1,6 +1,5 @@
 //! Who is alive, as the kernel knows it.
 
-
 use super::MappedMemory;
 use crate::error::SegmentError;
 use crate::liveness::{Liveness, RecordIndex, Verdict};
@@ -28,9 +27,7 @@ impl MappedLiveness {
     /// [`SegmentError::Unfit`] names the file system if a beacon is not seen through another
     /// description of the file, as on overlayfs; [`SegmentError::Io`].
     pub fn new(memory: MappedMemory) -> Result<Self, SegmentError> {
-        Ok(Self {
-            beacons: Beacons::new(memory)?,
-        })
+        Ok(Self { beacons: Beacons::new(memory)? })
     }
 }
 
@@ -86,23 +83,13 @@ mod locks {
         pub(super) fn new(memory: MappedMemory) -> Result<Self, SegmentError> {
             beacon::self_test(memory.file(), memory.path(), memory.is_writable())?;
             let watch = || ForkWatch::new().map_err(io_error(memory.path(), "watch for forks"));
-            let held = Held {
-                beacons: HashMap::new(),
-                holder: watch()?,
-            };
-            Ok(Self {
-                maker: watch()?,
-                held: Mutex::new(held),
-                memory,
-            })
+            let held = Held { beacons: HashMap::new(), holder: watch()? };
+            Ok(Self { maker: watch()?, held: Mutex::new(held), memory })
         }
 
         pub(super) fn hold(&self, record: RecordIndex) -> bool {
             let mut held = self.held();
-            if held
-                .as_ref()
-                .is_some_and(|held| held.beacons.contains_key(&record))
-            {
+            if held.as_ref().is_some_and(|held| held.beacons.contains_key(&record)) {
                 return true;
             }
             match Beacon::light(self.memory.file(), self.memory.path(), record) {
