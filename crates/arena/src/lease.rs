@@ -158,7 +158,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
         let wanted = (class.index() as u64) << 32;
         let has_fit =
@@ -289,7 +289,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// One legal step of a block's word.
-    #[inline]
+    #[inline(always)]
     fn step(&self, place: Place, from: BlockWord, to: BlockWord) -> bool {
         // ORDERING(B1, B3, B4): acquire-release, pairs with the steps before and after it.
         self.memory
@@ -297,18 +297,18 @@ impl<'a, M: Memory> Lease<'a, M> {
             .is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, place: Place) -> BlockWord {
         BlockWord::from_bits(self.memory.load(place.word, Load::Acquire))
     }
 
-    #[inline]
+    #[inline(always)]
     fn place_at(&self, slab: u32, class: SizeClass, number: u32) -> Place {
         Place { slab, number, class, word: self.layout.block_word(slab, number) }
     }
 
     /// Where a block's word lies; `None` for a unit at which no block starts.
-    #[inline]
+    #[inline(always)]
     fn place(&self, block: Block) -> Option<Place> {
         let (slab, before) = self.layout.slab_of(block)?;
         let class = self.slab_class(slab)?;
@@ -319,7 +319,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Where the word of a block of the index lies, and brings it near. `None`: no block starts
     /// there, so what pointed to it is stale or damaged.
-    #[inline]
+    #[inline(always)]
     pub fn locate(&self, block: Block) -> Option<Located> {
         let place = self.place(block)?;
         self.memory.prefetch(place.word, 1);
@@ -327,7 +327,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// After publication: the block is the index's from here on, and any deleter's to drain.
-    #[inline]
+    #[inline(always)]
     pub fn published(&mut self, claimed: Claimed) {
         // A deleter may have drained the block meanwhile and wins.
         let _ = self.step(claimed.place, claimed.word, claimed.word.live());
@@ -348,7 +348,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
     /// so what pointed to it is stale or damaged.
-    #[inline]
+    #[inline(always)]
     pub fn intend(&mut self, located: Located) -> Option<Intended> {
         let Located { block, place } = located;
         let seen = self.word(place);
@@ -360,7 +360,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Withdraws the intent to unlink.
-    #[inline]
+    #[inline(always)]
     pub fn withdraw(&mut self) {
         self.memory.store(self.line.old_block(), 0, Store::Release);
     }
@@ -370,7 +370,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     ///
     /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block and
     /// a claimed one that nobody published are the same.
-    #[inline]
+    #[inline(always)]
     pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
         let Intended { block, place, mut seen } = intended;
         let keeps = !self.hold.has_spare();
@@ -436,7 +436,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn wipe(&self, block: Block, words: u64) {
         // ORDERING(B5): release, pairs with the acquire fence of a reader that sees wiped bytes.
         self.memory.fence(Fence::Release);
@@ -508,7 +508,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Counts entries that this operation added and removed.
-    #[inline]
+    #[inline(always)]
     pub fn count(&mut self, added: u64, removed: u64) {
         if added != 0 {
             self.memory.store(self.line.added(), self.hold.count_added(added), Store::Release);

@@ -253,11 +253,15 @@ impl<M: Memory> CasBucket<M> {
 
     #[inline(always)]
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
-        let mut lease = self.arena.lease()?;
-        if lease.is_unsettled() {
-            lease.settle_own(self);
-        }
-        Ok(lease)
+        let lease = self.arena.lease()?;
+        Ok(if lease.is_unsettled() { self.settled(lease) } else { lease })
+    }
+
+    /// Puts the line of a lessee that unwound in order.
+    #[cold]
+    fn settled<'a>(&'a self, mut lease: Lease<'a, M>) -> Lease<'a, M> {
+        lease.settle_own(self);
+        lease
     }
 }
 

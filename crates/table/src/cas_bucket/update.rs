@@ -42,6 +42,14 @@ struct Place {
     live_bit: u32,
 }
 
+/// What one attempt to unlink came to.
+enum Unlink {
+    /// The metadata of what is gone, or that there was nothing.
+    Done(Option<u64>),
+    /// Somebody changed the bucket meanwhile.
+    Again,
+}
+
 /// What one attempt came to.
 pub(super) enum Turn {
     Done(Effect),
@@ -91,8 +99,27 @@ impl<M: Memory> CasBucket<M> {
         let home = Home::new(prepared.hash);
         self.memory().prefetch(self.at(home), 8);
         let mut lease = self.lease()?;
+        // The first attempt stands alone, so that what only repetitions need is not computed ahead.
         let mut draft = None;
-        let outcome = self.attempt(home, &prepared, rule, &mut lease, &mut draft);
+        let first = self.turn(home, &prepared, rule, &mut lease, &mut draft);
+        if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
+            return Ok(*effect);
+        }
+        self.attempt_again(first, home, &prepared, rule, &mut lease, draft)
+    }
+
+    /// Repeats attempts after the first one, and puts in order what they leave.
+    #[cold]
+    fn attempt_again<'a>(
+        &'a self,
+        first: Result<Turn, Error>,
+        home: Home,
+        prepared: &Prepared<'_>,
+        rule: &mut Rule<'_>,
+        lease: &mut Lease<'a, M>,
+        mut draft: Option<Draft>,
+    ) -> Result<Effect, Error> {
+        let outcome = self.attempt(first, home, prepared, rule, lease, &mut draft);
         // What was prepared and not published goes back.
         if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
@@ -107,6 +134,7 @@ impl<M: Memory> CasBucket<M> {
     /// Repeats turns. On return `draft` holds what was prepared and not published.
     fn attempt<'a>(
         &'a self,
+        first: Result<Turn, Error>,
         home: Home,
         prepared: &Prepared<'_>,
         rule: &mut Rule<'_>,
@@ -114,9 +142,10 @@ impl<M: Memory> CasBucket<M> {
         draft: &mut Option<Draft>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
+        let mut turn = first;
         // Each turn that says *again* means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            match self.turn(home, prepared, rule, lease, draft) {
+            match turn {
                 Ok(Turn::Done(effect)) => return Ok(effect),
                 Ok(Turn::Again) => {}
                 Ok(Turn::NoSlot { withheld }) => {
@@ -134,11 +163,13 @@ impl<M: Memory> CasBucket<M> {
                 }
                 Err(error) => return Err(error),
             }
+            turn = self.turn(home, prepared, rule, lease, draft);
         }
         Err(self.contended(home))
     }
 
-    #[inline]
+    /// One attempt.
+    #[inline(always)]
     fn turn<'a>(
         &'a self,
         home: Home,
@@ -179,7 +210,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// Sees to it that the entry is written and has a slot. The inner `Err`: no slot is empty;
     /// whether others withhold some.
-    #[inline]
+    #[inline(always)]
     fn place_draft(
         &self,
         home: Home,
@@ -204,7 +235,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// The step by which the entry is in and the old one, if there is one, is out.
-    #[inline]
+    #[inline(always)]
     fn publish<'a>(
         &'a self,
         home: Home,
@@ -269,7 +300,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// The exchange by which anything changes: it fails if anything in the bucket did.
-    #[inline]
+    #[inline(always)]
     fn exchange_header(&self, home: Home, from: Header, to: Header) -> bool {
         // ORDERING(W2, W3): release, pairs with R1 and, through the arena's B5, with R2.
         self.memory()
@@ -278,7 +309,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// Claims the first empty slot that is not live. `Err`: none; whether others withhold some.
-    #[inline]
+    #[inline(always)]
     fn claim_slot(&self, home: Home, header: Header, slot: Slot) -> Result<Place, bool> {
         let mut clear = !header.live() & ((1 << self.slots) - 1);
         let mut withheld = false;
@@ -330,40 +361,67 @@ impl<M: Memory> CasBucket<M> {
         let home = Home::new(self.arena.hasher().hash(key));
         self.memory().prefetch(self.at(home), 8);
         let mut lease = self.lease()?;
+        match self.unlink_once(home, key, value.as_deref_mut(), &mut lease)? {
+            Unlink::Again => self.unlink_again(home, key, value, &mut lease),
+            Unlink::Done(metadata) => Ok(metadata),
+        }
+    }
+
+    /// Repeats attempts after the first one, which stands alone for the sake of speed.
+    #[cold]
+    fn unlink_again<'a>(
+        &'a self,
+        home: Home,
+        key: &[u8],
+        mut value: Option<&mut Vec<u8>>,
+        lease: &mut Lease<'a, M>,
+    ) -> Result<Option<u64>, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(self.at(home))?;
-            match self.search(home, header, key) {
-                Search::Found(found) => {
-                    let Some(located) = lease.locate(found.slot.block()) else {
-                        self.stale_block(home, header, &found)?;
-                        continue;
-                    };
-                    if let Some(value) = value.as_deref_mut() {
-                        found.entry.read_value(found.shape, value);
-                    }
-                    let metadata = found.entry.metadata();
-                    if self.unlink_found(home, header, (&found, located), &mut lease)? {
-                        return Ok(Some(metadata));
-                    }
-                }
-                Search::Absent => {
-                    if self.is_unchanged(self.at(home), header) {
-                        if let Some(value) = value {
-                            value.clear();
-                        }
-                        return Ok(None);
-                    }
-                }
-                Search::Damaged { what, word } => {
-                    self.damaged_or_again(home, header, what, word)?;
-                }
+            let turn = self.unlink_once(home, key, value.as_deref_mut(), lease)?;
+            if let Unlink::Done(metadata) = turn {
+                return Ok(metadata);
             }
         }
         Err(self.contended(home))
     }
 
+    #[inline(always)]
+    fn unlink_once<'a>(
+        &'a self,
+        home: Home,
+        key: &[u8],
+        value: Option<&mut Vec<u8>>,
+        lease: &mut Lease<'a, M>,
+    ) -> Result<Unlink, Error> {
+        let header = self.load_header(self.at(home))?;
+        match self.search(home, header, key) {
+            Search::Found(found) => {
+                let Some(located) = lease.locate(found.slot.block()) else {
+                    self.stale_block(home, header, &found)?;
+                    return Ok(Unlink::Again);
+                };
+                if let Some(value) = value {
+                    found.entry.read_value(found.shape, value);
+                }
+                let metadata = found.entry.metadata();
+                let unlinked = self.unlink_found(home, header, (&found, located), lease)?;
+                Ok(if unlinked { Unlink::Done(Some(metadata)) } else { Unlink::Again })
+            }
+            Search::Absent => {
+                value.into_iter().for_each(Vec::clear);
+                let unchanged = self.is_unchanged(self.at(home), header);
+                Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again })
+            }
+            Search::Damaged { what, word } => {
+                self.damaged_or_again(home, header, what, word)?;
+                Ok(Unlink::Again)
+            }
+        }
+    }
+
     /// Unlinks an entry if the bucket is as it was when the entry was found.
+    #[inline(always)]
     pub(super) fn unlink_found<'a>(
         &'a self,
         home: Home,
