@@ -33,7 +33,7 @@ pub struct Buckets {
     pub index: Offset,
     /// Buckets.
     pub buckets: u64,
-    /// Slots in each.
+    /// Slots in each, at most seven.
     pub slots: u64,
 }
 
@@ -46,8 +46,8 @@ pub struct Faulty<M> {
     seen: Arc<Mutex<BTreeMap<Offset, u64>>>,
 }
 
-const LIVE: u64 = (1 << 15) - 1;
-const VERSION: u64 = 1 << 18;
+const LIVE: u64 = (1 << 20) - 1;
+const VERSION: u64 = 1 << 23;
 const EMPTY: u64 = 1 << 32;
 
 impl Buckets {

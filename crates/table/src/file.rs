@@ -13,7 +13,7 @@ use crate::kind::Kind;
 use crate::options::TableOptions;
 
 /// A table of any design that processes share.
-pub type SharedTable = AnyTable<Arc<MappedMemory>>;
+pub type SharedTable = AnyTable<MappedMemory>;
 
 impl SharedTable {
     /// Makes a file with an empty table, complete before anybody can find it, and attaches.
@@ -106,11 +106,11 @@ impl SharedTable {
         options: &TableOptions,
     ) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::create(kind, memory, options, &environment)
+        Self::create(kind, MappedMemory::clone(&memory), options, &environment)
     }
 
     fn join(memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::attach(memory, &environment)
+        Self::attach(MappedMemory::clone(&memory), &environment)
     }
 }

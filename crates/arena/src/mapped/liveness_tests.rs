@@ -154,8 +154,8 @@ fn holder() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// The parent's beacon is seen, one of the child's own is taken, and what the child mapped where the
-/// parent's beacon lies, which a child does not have, survives that.
+/// The parent's beacon is seen, one of the child's own is taken, and what the child mapped where
+/// the parent's beacon lies, which a child does not have, survives that.
 fn act_as_forked_child(liveness: &MappedLiveness, beacon: usize) {
     let address = std::ptr::without_provenance_mut(beacon);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
@@ -24,25 +25,31 @@ use crate::words::{Word, word_methods};
 /// An access is one bounds check and the instruction itself; bulk copies use the widest lanes that
 /// the processor has. Writing through a read-only mapping is a defect of the caller and panics
 /// before anything is touched.
-#[derive(Debug)]
-#[repr(C)]
+///
+/// A clone is another handle on the same mapping, which goes with the last one. A table holds its
+/// handle by value: what every access needs is then known not to change during an operation.
+#[derive(Clone, Debug)]
 pub struct MappedMemory {
-    // In this order, so that what every access needs lies together.
     base: NonNull<Word>,
     word_count: usize,
     /// As `word_count`, or 0 where the mapping is read-only: the bounds check of a write is the
     /// check of the permission.
     word_count_writable: usize,
     lanes: Lanes,
+    mapped: Arc<Mapped>,
+}
 
+/// What handles on one mapping share.
+#[derive(Debug)]
+struct Mapped {
     mapping: MmapRaw,
     descriptor: Descriptor,
     path: PathBuf,
     report: MappingReport,
 }
 
-// SAFETY: `base` points into `mapping`, which the value owns and which stays where it is when the
-// value moves to another thread; everything else is `Send`.
+// SAFETY: `base` points into `mapped.mapping`, which the value keeps and which stays where it is
+// when the value moves to another thread; everything else is `Send`.
 unsafe impl Send for MappedMemory {}
 
 // SAFETY: shared references reach the words as atomics or by the copies of `Lanes`, which may run
@@ -88,10 +95,7 @@ impl MappedMemory {
                 0
             },
             lanes: Lanes::detect(),
-            mapping,
-            descriptor,
-            path: path.to_owned(),
-            report,
+            mapped: Arc::new(Mapped { mapping, descriptor, path: path.to_owned(), report }),
         };
         memory.check_overlay()?;
         Ok(memory)
@@ -100,12 +104,12 @@ impl MappedMemory {
     /// What the name of a stacked file system does not tell: whether locks work as they have to.
     #[cfg(target_os = "linux")]
     fn check_overlay(&self) -> Result<(), SegmentError> {
-        let statfs = rustix::fs::fstatfs(self.descriptor.as_fd())
-            .map_err(io_error(&self.path, "ask for its file system"))?;
+        let statfs = rustix::fs::fstatfs(self.mapped.descriptor.as_fd())
+            .map_err(io_error(&self.mapped.path, "ask for its file system"))?;
         if FileSystem::from_statfs(&statfs) != FileSystem::Overlay {
             return Ok(());
         }
-        beacon::self_test(&self.descriptor, &self.path, self.is_writable())
+        beacon::self_test(&self.mapped.descriptor, &self.mapped.path, self.is_writable())
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -121,19 +125,19 @@ impl MappedMemory {
 
     /// What the system granted beyond the mapping itself.
     pub fn report(&self) -> &MappingReport {
-        &self.report
+        &self.mapped.report
     }
 
     /// Bytes of the mapping that lie in huge pages at this instant, as the kernel counts them.
     ///
     /// Pages count once they have been touched. An error where the system does not tell.
     pub fn huge_bytes(&self) -> io::Result<u64> {
-        smaps::huge_bytes(self.mapping.as_ptr().addr())
+        smaps::huge_bytes(self.mapped.mapping.as_ptr().addr())
     }
 
     /// The file's path when it was mapped, or a name in angle brackets where it has none.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.mapped.path
     }
 
     /// The descriptor of the file, to be passed to another process, which attaches through it.
@@ -141,7 +145,7 @@ impl MappedMemory {
     /// An error if somebody closed it behind this memory's back, as `closefrom` does; the mapping
     /// stays usable.
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        self.descriptor.verified()
+        self.mapped.descriptor.verified()
     }
 
     /// The same memory with other lanes, which the processor has.
@@ -151,7 +155,7 @@ impl MappedMemory {
     }
 
     pub(super) fn file(&self) -> &Descriptor {
-        &self.descriptor
+        &self.mapped.descriptor
     }
 
     /// Matches word by word: what few runs need, and out of the way of those that do not.
@@ -167,7 +171,7 @@ impl MappedMemory {
 
     #[inline(always)]
     fn words(&self) -> &[Word] {
-        // SAFETY: `base` is aligned and `word_count` words from it lie in `mapping`, which lives as
+        // SAFETY: `base` is aligned and `word_count` words from it lie in its mapping, which lives as
         // long as `self`; a file that shrinks is excluded by the module's trust statement. Words
         // are atomics for which every bit pattern is valid, so other processes may change them at
         // any time. The length in bytes is that of a mapping, which is below `isize::MAX`.
@@ -247,15 +251,15 @@ impl Memory for MappedMemory {
     #[track_caller]
     fn match_tags(&self, at: Offset, tag: u32, lanes: u32) -> u32 {
         debug_assert!(lanes <= 8, "a match covers at most one line");
-        let first = at.word() % 8;
-        let line = index(at.word() - first);
-        // Wide only where all lanes lie in one line, which is then read whole: a run that crosses
-        // into a second one would wait for a second miss.
-        if first + u64::from(lanes) <= 8
-            && let Some(line) = self.words().get(line..).and_then(<[Word]>::first_chunk)
-        {
-            let wanted = (1 << lanes) - 1;
-            return self.lanes.match_line(line, tag) >> first & wanted;
+        // Wide only where the run starts a line, which is then read whole: a run that crosses into
+        // a second line would wait for a second miss.
+        let line = index(at.word());
+        if line.is_multiple_of(8) && line < self.word_count & !7 {
+            // SAFETY: both the line's start and the end of the last whole line in the memory are
+            // multiples of 8, so the start being below that end puts all 8 words inside it; that
+            // they may be referred to as words is argued in `words`.
+            let line = unsafe { self.base.add(line).cast::<[Word; 8]>().as_ref() };
+            return self.lanes.match_line(line, tag) & ((1 << lanes) - 1);
         }
         self.match_words(at, tag, lanes)
     }

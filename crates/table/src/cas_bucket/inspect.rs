@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use shm_arena::{Block, Load, Memory, Offset};
+use shm_arena::{Block, Load, Memory};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
@@ -20,24 +20,20 @@ struct Copied {
 }
 
 impl<M: Memory> CasBucket<M> {
-    fn home_of_bucket(&self, bucket: u64) -> Home {
-        Home { at: self.bucket_at(bucket), bucket, tag: 0 }
-    }
-
-    fn slot(&self, at: Offset, slot: u32) -> Slot {
-        Slot::from_bits(self.memory().load(at + (u64::from(slot) + 1), Load::Relaxed))
+    fn slot(&self, bucket: u64, slot: u32) -> Slot {
+        Slot::from_bits(self.memory().load(self.slot_at(bucket, slot), Load::Relaxed))
     }
 
     /// The entries of one bucket at one instant.
     fn copy_bucket(&self, bucket: u64, copied: &mut Vec<Copied>) -> Result<(), Error> {
-        let home = self.home_of_bucket(bucket);
+        let home = Home::new(bucket);
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             copied.clear();
-            let header = self.load_header(home.at)?;
+            let header = self.load_header(self.at(home))?;
             let mut damaged = None;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                let block = self.slot(home.at, slot).block();
+                let block = self.slot(bucket, slot).block();
                 let Some((entry, shape)) = EntryView::shaped(&self.arena, block) else {
                     damaged = Some(block.offset().word());
                     break;
@@ -47,7 +43,7 @@ impl<M: Memory> CasBucket<M> {
                 entry.read_value(shape, &mut value);
                 copied.push(Copied { key, value, metadata: entry.metadata() });
             }
-            if self.is_unchanged(home.at, header) {
+            if self.is_unchanged(self.at(home), header) {
                 return damaged
                     .map_or(Ok(()), |word| Err(Error::Corrupt { what: "linked block", word }));
             }
@@ -77,14 +73,14 @@ impl<M: Memory> CasBucket<M> {
         let mut lease = self.lease()?;
         let mut removed = 0;
         for bucket in 0..self.buckets() {
-            let home = self.home_of_bucket(bucket);
+            let home = Home::new(bucket);
             // A bucket that others refill is left after as many removals as it has slots, twice.
             for _ in 0..2 * self.slots {
-                let header = self.load_header(home.at)?;
+                let header = self.load_header(self.at(home))?;
                 if header.live() == 0 {
                     break;
                 }
-                let Some(found) = self.first_live(home.at, header)? else {
+                let Some(found) = self.first_live(home, header)? else {
                     continue;
                 };
                 let Some(located) = lease.locate(found.slot.block()) else {
@@ -99,12 +95,18 @@ impl<M: Memory> CasBucket<M> {
         Ok(removed)
     }
 
-    fn first_live(&self, at: Offset, header: Header) -> Result<Option<Found<'_, M>>, Error> {
+    fn first_live(&self, home: Home, header: Header) -> Result<Option<Found<'_, M>>, Error> {
         let number = header.live().trailing_zeros();
-        let slot = self.slot(at, number);
+        let slot = self.slot(home.hash(), number);
         match EntryView::shaped(&self.arena, slot.block()) {
-            Some((entry, shape)) => Ok(Some(Found { live_bit: 1 << number, slot, shape, entry })),
-            None if self.is_unchanged(at, header) => {
+            Some((entry, shape)) => Ok(Some(Found {
+                at: self.slot_at(home.hash(), number),
+                live_bit: 1 << number,
+                slot,
+                shape,
+                entry,
+            })),
+            None if self.is_unchanged(self.at(home), header) => {
                 Err(Error::Corrupt { what: "linked block", word: slot.block().offset().word() })
             }
             None => Ok(None),
@@ -148,7 +150,7 @@ impl<M: Memory> CasBucket<M> {
             let header = Header::from_bits(self.memory().load(at, Load::Acquire));
             writeln!(out, "bucket {bucket}: {header:?}")?;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                writeln!(out, "  slot {slot}: {:?}", self.slot(at, slot))?;
+                writeln!(out, "  slot {slot}: {:?}", self.slot(bucket, slot))?;
             }
         }
         Ok(())
@@ -177,17 +179,17 @@ impl<M: Memory> CasBucket<M> {
             Err(error) => return audit.find(format!("bucket {bucket}: {error}")),
         };
         for number in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-            let slot = self.slot(at, number);
+            let slot = self.slot(bucket, number);
             audit.entries += 1;
             *references.entry(slot.block()).or_default() += 1;
             let Some((entry, shape)) = EntryView::shaped(&self.arena, slot.block()) else {
                 audit.find(format!("bucket {bucket} slot {number}: {slot:?} holds no entry"));
                 continue;
             };
-            let home = self.home(entry.hash());
+            let home = Home::new(entry.hash());
             let mut key = Vec::new();
             entry.read_key(shape, &mut key);
-            if home.bucket != bucket || home.tag != slot.tag() {
+            if self.bucket(home) != bucket || home.tag() != slot.tag() {
                 audit.find(format!("bucket {bucket} slot {number}: the entry belongs elsewhere"));
             } else if self.arena.hasher().hash(&key) != entry.hash() {
                 audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));

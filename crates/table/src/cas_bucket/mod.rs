@@ -1,4 +1,4 @@
-//! Buckets of two cache lines whose header word alone decides what is in them: look-ups write
+//! Buckets of cache lines whose header word alone decides what is in them: look-ups write
 //! nothing, updates are lock-free, and a death between any two instructions costs nobody anything.
 //!
 //! # Idea
@@ -13,16 +13,19 @@
 //! # Layout
 //!
 //! ```text
-//! word 0         1 … 7              8 … 15
-//! ┌──────────┬─────────────────┬──────────────────┐     header: version 46 │ mode 3 │ live 15
-//! │ header   │ slots 0 … 6     │ slots 7 … 14     │     slot:   tag 32 │ block 32
-//! └──────────┴─────────────────┴──────────────────┘     entry:  see `entry`
+//! first lines, one a bucket          rest, two lines a bucket
+//! word 0         1 … 7               word 0 … 12          13 … 15
+//! ┌──────────┬─────────────────┐     ┌──────────────────┬─────────┐
+//! │ header   │ slots 0 … 6     │     │ slots 7 … 19     │ unused  │
+//! └──────────┴─────────────────┘     └──────────────────┴─────────┘
+//! header: version 41 │ mode 3 │ live 20     slot: tag 32 │ block 32     entry: see `entry`
 //! ```
 //!
-//! The bucket is the low bits of the hash, the tag its upper half. The second line is read only
-//! where a live bit points there; slots fill from the first. With at most two entries per bucket
-//! on average, a bucket wants a fifteenth slot with probability below 10⁻⁸. Insertions leave one
-//! slot, so that a full bucket still takes replacements.
+//! The bucket is the low bits of the hash, the tag its upper half. Slots fill from the first, and
+//! the rest is read only where a live bit points there: with four entries per bucket on average, by
+//! one bucket in twenty. The first lines lie together, so that few pages hold all that most look-ups
+//! touch. At that average a bucket wants a twentieth slot with probability 10⁻⁸. Insertions leave
+//! one slot, so that a full bucket still takes replacements.
 //!
 //! # Operations
 //!
@@ -80,7 +83,7 @@
 //! `get`: lock-free; stores nothing. Updates: lock-free; a full bucket is an error. A stopped
 //! process may withhold one slot of one bucket per thread in an update, until it goes on or dies. A
 //! loop that finds the bucket changed 65,536 times in a row gives *contended*. The version wraps
-//! after 2^46 changes of one bucket, eight days at 10 ns each: a look-up or update that sleeps
+//! after 2^41 changes of one bucket, six hours at 10 ns each: a look-up or update that sleeps
 //! through an exact multiple of that may take a later state for the one it saw. The size is fixed.
 //!
 //! # Source
@@ -107,25 +110,38 @@ use crate::contract::{
 };
 use crate::kind::{Capabilities, Kind, Progress};
 use crate::options::{TableOptions, TableShape};
-use word::{Header, SLOTS_MAX, Slot};
+use word::{FIRST_SLOTS, Header, SLOTS_MAX, Slot};
 
 /// A table whose bucket headers decide membership. See the module for how it works.
 pub struct CasBucket<M> {
     arena: Arena<M>,
     bucket_mask: u64,
-    bucket_words: u64,
+    /// Words of a bucket in the first part of the index.
+    first_words: u64,
+    /// Where the second part starts.
+    rest: Offset,
     slots: u32,
     dead_bits: u64,
 }
 
+/// Words of a bucket in the second part of the index, if its buckets have so many slots.
+const fn rest_words(slots: u32) -> u64 {
+    if slots > FIRST_SLOTS { 16 } else { 0 }
+}
+
+/// Words of a bucket in the first part of the index.
+const fn first_words(slots: u32) -> u64 {
+    if slots > FIRST_SLOTS { 8 } else { slots as u64 + 1 }
+}
+
 /// Entries per bucket on average that the default shape allows.
-const ENTRIES_PER_BUCKET: u64 = 2;
+const ENTRIES_PER_BUCKET: u64 = 4;
 
 /// Attempts before an operation gives up on a bucket that changes under each of them.
 const TURNS_MAX: u32 = 1 << 16;
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "cas_bucket 1: header version:46|mode:3|live:15; slot tag:32|block:32; empty epoch:32|0; \
+    "cas_bucket 2: header version:41|mode:3|live:20; slot tag:32|block:32; first lines, rest; empty epoch:32|0; \
      entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
 );
 
@@ -147,7 +163,7 @@ impl<M: Memory> CasBucket<M> {
             ("slots", shape.slots.into(), (2..=SLOTS_MAX).contains(&shape.slots)),
         ] {
             if !fits {
-                let problem = "not a power of two up to 2^32, or not 2 to 15".to_owned();
+                let problem = "not a power of two up to 2^32, or not 2 to 20".to_owned();
                 return Err(SegmentError::Size { quantity, value, problem });
             }
         }
@@ -160,7 +176,7 @@ impl<M: Memory> CasBucket<M> {
         boot: [u64; 2],
     ) -> Result<SegmentHeader, SegmentError> {
         let shape = Self::shape(options)?;
-        let index_words = shape.buckets * (u64::from(shape.slots) + 1);
+        let index_words = shape.buckets * (first_words(shape.slots) + rest_words(shape.slots));
         Ok(SegmentHeader {
             table_kind: Kind::CasBucket.id(),
             table_fingerprint: FINGERPRINT,
@@ -174,22 +190,23 @@ impl<M: Memory> CasBucket<M> {
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
         let [buckets, slots, ..] = arena.header().table_numbers;
-        let bucket_words = slots.wrapping_add(1);
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let words = first_words(slots) + rest_words(slots);
         if !buckets.is_power_of_two()
-            || !(2..=u64::from(SLOTS_MAX)).contains(&slots)
-            || buckets.checked_mul(bucket_words) != Some(arena.geometry().index_words)
+            || !(2..=SLOTS_MAX).contains(&slots)
+            || buckets.checked_mul(words) != Some(arena.geometry().index_words)
         {
             let found = format!("{buckets} buckets of {slots} slots");
             let expected = format!("{} index words", arena.geometry().index_words);
             return Err(SegmentError::header("buckets and slots", found, expected));
         }
-        let slots = u32::try_from(slots).unwrap_or(SLOTS_MAX);
         Ok(Self {
-            arena,
             bucket_mask: buckets - 1,
-            bucket_words,
+            first_words: first_words(slots),
+            rest: arena.layout().index() + buckets * first_words(slots),
             slots,
             dead_bits: Header::dead_bits(slots),
+            arena,
         })
     }
 
@@ -212,10 +229,26 @@ impl<M: Memory> CasBucket<M> {
         self.bucket_mask + 1
     }
 
-    /// First word of a bucket; the index of a bucket is masked, so every offset lies in the index.
+    /// The header of a bucket; its index is masked, so every offset lies in the index.
     #[inline(always)]
     fn bucket_at(&self, bucket: u64) -> Offset {
-        self.arena.layout().index() + (bucket & self.bucket_mask) * self.bucket_words
+        self.arena.layout().index() + (bucket & self.bucket_mask) * self.first_words
+    }
+
+    /// The word of a slot.
+    #[inline(always)]
+    fn slot_at(&self, bucket: u64, slot: u32) -> Offset {
+        if slot < FIRST_SLOTS {
+            self.bucket_at(bucket) + u64::from(slot + 1)
+        } else {
+            self.rest_at(bucket) + u64::from(slot - FIRST_SLOTS)
+        }
+    }
+
+    /// The first word of a bucket's second part.
+    #[inline(always)]
+    fn rest_at(&self, bucket: u64) -> Offset {
+        self.rest + (bucket & self.bucket_mask) * 16
     }
 
     #[inline]
@@ -247,8 +280,9 @@ impl<M: Memory> Design<M> for CasBucket<M> {
         for bucket in 0..table.buckets() {
             let at = table.bucket_at(bucket);
             table.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
-            for word in 1..table.bucket_words {
-                table.memory().store(at + word, Slot::EMPTY.bits(), Store::Relaxed);
+            for slot in 0..table.slots {
+                let at = table.slot_at(bucket, slot);
+                table.memory().store(at, Slot::EMPTY.bits(), Store::Relaxed);
             }
         }
         Ok(table)

@@ -2,7 +2,7 @@
 
 use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw};
 
-use super::word::{Header, SLOTS_MAX, Slot};
+use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
 use crate::entry::{EntryShape, EntryView, check_key};
@@ -10,6 +10,8 @@ use crate::entry::{EntryShape, EntryView, check_key};
 /// An entry as a search saw it: true if the header is still the one that the search began with.
 #[derive(Debug)]
 pub(super) struct Found<'a, M> {
+    /// Where its slot is.
+    pub(super) at: Offset,
     /// Bit of its slot in the header.
     pub(super) live_bit: u32,
     pub(super) slot: Slot,
@@ -37,21 +39,42 @@ enum Look {
     Changed,
 }
 
-/// A key's place: everything that follows from its hash.
+/// A key's place: its hash, from which bucket and tag follow.
+///
+/// One word, on purpose: a look-up that passes more through memory, and reads back wider than it
+/// wrote, waits there for everything before it, and successive look-ups no longer overlap.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Home {
-    pub(super) at: Offset,
-    pub(super) bucket: u64,
-    pub(super) tag: u32,
+pub(super) struct Home(u64);
+
+impl Home {
+    #[inline(always)]
+    pub(super) const fn new(hash: u64) -> Self {
+        Self(hash)
+    }
+
+    #[inline(always)]
+    pub(super) const fn hash(self) -> u64 {
+        self.0
+    }
+
+    /// The upper half of the hash.
+    #[inline(always)]
+    pub(super) const fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 impl<M: Memory> CasBucket<M> {
+    /// Where the header of a key's bucket is.
     #[inline(always)]
-    pub(super) fn home(&self, hash: u64) -> Home {
-        let bucket = hash & self.bucket_mask;
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half has 32 bits")]
-        let tag = (hash >> 32) as u32;
-        Home { at: self.bucket_at(bucket), bucket, tag }
+    pub(super) fn at(&self, home: Home) -> Offset {
+        self.bucket_at(home.hash())
+    }
+
+    /// Index of a key's bucket.
+    #[inline(always)]
+    pub(super) const fn bucket(&self, home: Home) -> u64 {
+        home.hash() & self.bucket_mask
     }
 
     /// The bucket's header, if it is one.
@@ -73,59 +96,85 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
-    /// Words of the bucket whose slot is live and carries the tag: bit `i` speaks of word `i`.
+    /// Slots that are live and carry the tag: bit `i` speaks of slot `i`.
     #[inline(always)]
     fn matches(&self, home: Home, header: Header) -> u32 {
-        let live_words = header.live() << 1;
-        if self.slots != SLOTS_MAX {
-            return self.matches_of_few(home, live_words);
+        let live = header.live();
+        if self.slots < FIRST_SLOTS {
+            return self.matches_in_few(home, live);
         }
-        let mut matches = self.memory().match_tags(home.at, home.tag, 8);
-        if live_words > 0xff {
-            matches |= self.memory().match_tags(home.at + 8, home.tag, 8) << 8;
+        let mut matches = self.memory().match_tags(self.at(home), home.tag(), 8) >> 1;
+        if live >> FIRST_SLOTS != 0 {
+            matches |= self.matches_in_rest(home, live);
         }
-        matches & live_words
+        matches & live
     }
 
-    /// The same for buckets of other sizes than the ordinary one.
+    /// The same in a bucket that does not fill its line.
     #[cold]
-    fn matches_of_few(&self, home: Home, live_words: u32) -> u32 {
-        let words = self.slots + 1;
-        let mut matches = self.memory().match_tags(home.at, home.tag, words.min(8));
-        if live_words > 0xff {
-            matches |= self.memory().match_tags(home.at + 8, home.tag, words - 8) << 8;
+    fn matches_in_few(&self, home: Home, live: u32) -> u32 {
+        self.memory().match_tags(self.at(home), home.tag(), self.slots + 1) >> 1 & live
+    }
+
+    /// The same for the slots of the second part.
+    #[cold]
+    fn matches_in_rest(&self, home: Home, live: u32) -> u32 {
+        let at = self.rest_at(home.hash());
+        let mut matches = self.memory().match_tags(at, home.tag(), 8) << FIRST_SLOTS;
+        if live >> (FIRST_SLOTS + 8) != 0 {
+            matches |= self.memory().match_tags(at + 8, home.tag(), 8) << (FIRST_SLOTS + 8);
         }
-        matches & live_words
+        matches
     }
 
     /// Looks for a key among the slots that are live in `header`.
     #[inline(always)]
     pub(super) fn search(&self, home: Home, header: Header, key: &[u8]) -> Search<'_, M> {
-        let mut matches = self.matches(home, header);
+        let matches = self.matches(home, header);
+        if matches == 0 {
+            return Search::Absent;
+        }
+        match self.try_slot(home, matches.trailing_zeros(), key) {
+            Search::Absent => self.search_rest(home, matches & (matches - 1), key),
+            seen => seen,
+        }
+    }
+
+    /// Goes on after a tag that matched where the key does not: rare, and out of the way.
+    #[cold]
+    fn search_rest(&self, home: Home, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
-            let word = matches.trailing_zeros();
-            matches &= matches - 1;
-            let at = home.at + u64::from(word);
-            let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
-            let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
-                return Search::Damaged { what: "slot's block", word: at.word() };
-            };
-            let Some(shape) = entry.shape() else {
-                let word = slot.block().offset().word();
-                return Search::Damaged { what: "entry lengths", word };
-            };
-            if entry.has_key(shape, key) {
-                return Search::Found(Found { live_bit: 1 << (word - 1), slot, shape, entry });
+            match self.try_slot(home, matches.trailing_zeros(), key) {
+                Search::Absent => matches &= matches - 1,
+                seen => return seen,
             }
         }
         Search::Absent
+    }
+
+    /// Compares the key with that of the entry which one slot of the bucket names.
+    #[inline(always)]
+    fn try_slot(&self, home: Home, number: u32, key: &[u8]) -> Search<'_, M> {
+        let at = self.slot_at(home.hash(), number);
+        let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
+        let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
+            return Search::Damaged { what: "slot's block", word: at.word() };
+        };
+        let Some(shape) = entry.shape() else {
+            let word = slot.block().offset().word();
+            return Search::Damaged { what: "entry lengths", word };
+        };
+        if !entry.has_key(shape, key) {
+            return Search::Absent;
+        }
+        Search::Found(Found { at, live_bit: 1 << number, slot, shape, entry })
     }
 
     /// The `get` of the contract.
     #[inline]
     pub(super) fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
-        let home = self.home(self.arena.hasher().hash(key));
+        let home = Home::new(self.arena.hasher().hash(key));
         match self.look_once(home, key, value) {
             Ok(Look::Changed) => self.look_again(home, key, value),
             Ok(Look::Seen(metadata)) => Ok(metadata),
@@ -153,31 +202,49 @@ impl<M: Memory> CasBucket<M> {
 
     #[inline(always)]
     fn look_once(&self, home: Home, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
-        let header = self.load_header(home.at)?;
-        let seen = match self.search(home, header, key) {
+        let header = self.load_header(self.at(home))?;
+        let matches = self.matches(home, header);
+        let mut seen = None;
+        if matches == 0 {
+            value.clear();
+        } else if let Search::Found(found) = self.try_slot(home, matches.trailing_zeros(), key) {
+            seen = Some(found.entry.metadata());
+            found.entry.read_value(found.shape, value);
+        } else {
+            return self.look_at_all(home, header, key, value);
+        }
+        let unchanged = self.is_unchanged(self.at(home), header);
+        Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
+    }
+
+    /// The same after a first tag that matched where the key does not.
+    #[cold]
+    fn look_at_all(
+        &self,
+        home: Home,
+        header: Header,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Look, Error> {
+        let mut seen = None;
+        match self.search(home, header, key) {
             Search::Found(found) => {
-                let metadata = found.entry.metadata();
+                seen = Some(found.entry.metadata());
                 found.entry.read_value(found.shape, value);
-                Some(metadata)
             }
-            Search::Absent => {
-                value.clear();
-                None
-            }
+            Search::Absent => value.clear(),
             Search::Damaged { what, word } => {
-                return if self.is_unchanged(home.at, header) {
-                    Err(Error::Corrupt { what, word })
-                } else {
-                    Ok(Look::Changed)
-                };
+                if self.is_unchanged(self.at(home), header) {
+                    return Err(Error::Corrupt { what, word });
+                }
             }
-        };
-        let unchanged = self.is_unchanged(home.at, header);
+        }
+        let unchanged = self.is_unchanged(self.at(home), header);
         Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
     }
 
     pub(super) fn contended(&self, home: Home) -> Error {
-        Error::Contended { bucket: home.bucket, turns: TURNS_MAX }
+        Error::Contended { bucket: self.bucket(home), turns: TURNS_MAX }
     }
 
     /// Empties a slot whose live bit is clear and whose block the caller owns.
@@ -196,12 +263,13 @@ impl<M: Memory> CasBucket<M> {
     /// The slots of a block's home bucket that name it: offset, word, live.
     fn slots_naming(&self, block: Block) -> Option<Vec<(Offset, Slot, bool)>> {
         let hash = EntryView::new(&self.arena, block)?.hash();
-        let at = self.home(hash).at;
+        let home = Home::new(hash);
+        let at = self.at(home);
         for _ in 0..TURNS_MAX {
             let header = self.load_header(at).ok()?;
             let naming = (0..self.slots)
                 .map(|slot| {
-                    let at = at + (u64::from(slot) + 1);
+                    let at = self.slot_at(home.hash(), slot);
                     let word = Slot::from_bits(self.memory().load(at, Load::Acquire));
                     (at, word, header.live() >> slot & 1 == 1)
                 })

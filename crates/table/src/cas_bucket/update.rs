@@ -88,8 +88,8 @@ impl<M: Memory> CasBucket<M> {
 
     fn update(&self, entry: Entry<'_>, rule: &mut Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
-        let home = self.home(prepared.hash);
-        self.memory().prefetch(home.at, 8);
+        let home = Home::new(prepared.hash);
+        self.memory().prefetch(self.at(home), 8);
         let mut lease = self.lease()?;
         let mut draft = None;
         let outcome = self.attempt(home, &prepared, rule, &mut lease, &mut draft);
@@ -122,7 +122,7 @@ impl<M: Memory> CasBucket<M> {
                 Ok(Turn::NoSlot { withheld }) => {
                     // The dead may withhold slots: ask once, then believe it.
                     if recovered || !withheld || self.arena.recover(lease, self).blocks == 0 {
-                        return Err(Error::BucketFull { bucket: home.bucket });
+                        return Err(Error::BucketFull { bucket: self.bucket(home) });
                     }
                     recovered = true;
                 }
@@ -147,7 +147,7 @@ impl<M: Memory> CasBucket<M> {
         lease: &mut Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
-        let header = self.load_header(home.at)?;
+        let header = self.load_header(self.at(home))?;
         let found = match self.search(home, header, prepared.entry.key) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
@@ -156,7 +156,7 @@ impl<M: Memory> CasBucket<M> {
             }
         };
         if let Some(effect) = Self::settle_without_change(rule, found.as_ref()) {
-            let unchanged = self.is_unchanged(home.at, header);
+            let unchanged = self.is_unchanged(self.at(home), header);
             return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
         }
         let old = match found {
@@ -192,7 +192,7 @@ impl<M: Memory> CasBucket<M> {
             Some(written) => written,
             None => {
                 let block = prepared.write(lease, self.memory())?;
-                Draft { block, slot: Slot::new(home.tag, block.block()), place: None }
+                Draft { block, slot: Slot::new(home.tag(), block.block()), place: None }
             }
         };
         let place = match written.place {
@@ -235,8 +235,7 @@ impl<M: Memory> CasBucket<M> {
             lease.count(1, 0);
             return Ok(Turn::Done(Effect::Added));
         };
-        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
         Ok(Turn::Done(Effect::Replaced))
     }
 
@@ -274,7 +273,7 @@ impl<M: Memory> CasBucket<M> {
     fn exchange_header(&self, home: Home, from: Header, to: Header) -> bool {
         // ORDERING(W2, W3): release, pairs with R1 and, through the arena's B5, with R2.
         self.memory()
-            .compare_exchange(home.at, from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
+            .compare_exchange(self.at(home), from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
             .is_ok()
     }
 
@@ -285,7 +284,7 @@ impl<M: Memory> CasBucket<M> {
         let mut withheld = false;
         while clear != 0 {
             let live_bit = 1 << clear.trailing_zeros();
-            let at = home.at + u64::from(clear.trailing_zeros() + 1);
+            let at = self.slot_at(home.hash(), clear.trailing_zeros());
             // ORDERING(W1): release, pairs with R2.
             let claimed = self.memory().compare_exchange(
                 at,
@@ -304,7 +303,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     fn full_or_again(&self, home: Home, header: Header, withheld: bool) -> Result<Turn, Error> {
-        let unchanged = self.is_unchanged(home.at, header);
+        let unchanged = self.is_unchanged(self.at(home), header);
         Ok(if unchanged { Turn::NoSlot { withheld } } else { Turn::Again })
     }
 
@@ -315,7 +314,7 @@ impl<M: Memory> CasBucket<M> {
         what: &'static str,
         word: u64,
     ) -> Result<Turn, Error> {
-        if self.is_unchanged(home.at, header) {
+        if self.is_unchanged(self.at(home), header) {
             return Err(Error::Corrupt { what, word });
         }
         Ok(Turn::Again)
@@ -328,12 +327,12 @@ impl<M: Memory> CasBucket<M> {
         mut value: Option<&mut Vec<u8>>,
     ) -> Result<Option<u64>, Error> {
         check_key(key)?;
-        let home = self.home(self.arena.hasher().hash(key));
-        self.memory().prefetch(home.at, 8);
+        let home = Home::new(self.arena.hasher().hash(key));
+        self.memory().prefetch(self.at(home), 8);
         let mut lease = self.lease()?;
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(home.at)?;
+            let header = self.load_header(self.at(home))?;
             match self.search(home, header, key) {
                 Search::Found(found) => {
                     let Some(located) = lease.locate(found.slot.block()) else {
@@ -349,7 +348,7 @@ impl<M: Memory> CasBucket<M> {
                     }
                 }
                 Search::Absent => {
-                    if self.is_unchanged(home.at, header) {
+                    if self.is_unchanged(self.at(home), header) {
                         if let Some(value) = value {
                             value.clear();
                         }
@@ -380,8 +379,7 @@ impl<M: Memory> CasBucket<M> {
             lease.withdraw();
             return Ok(false);
         }
-        let at = home.at + u64::from(found.live_bit.trailing_zeros() + 1);
-        lease.retire(intended, found.shape.words(), || self.empty_slot(at, found.slot));
+        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
         lease.count(0, 1);
         Ok(true)
     }

@@ -7,14 +7,16 @@ use std::fmt;
 use shm_arena::Block;
 
 /// Slots that a bucket has at most.
-pub(super) const SLOTS_MAX: u32 = 15;
+pub(super) const SLOTS_MAX: u32 = 20;
+/// Slots beside the header, in the bucket's first line.
+pub(super) const FIRST_SLOTS: u32 = 7;
 
 /// The word that decides what is in a bucket.
 ///
 /// ```text
-/// 63                     18 17  15 14              0
+/// 63                     23 22  20 19              0
 /// ┌────────────────────────┬──────┬─────────────────┐
-/// │ version (46)           │ mode │ live, one a slot│
+/// │ version (41)           │ mode │ live, one a slot│
 /// └────────────────────────┴──────┴─────────────────┘
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub(super) struct Header(u64);
 
 impl Header {
     const LIVE: u64 = (1 << SLOTS_MAX) - 1;
-    const MODE_SHIFT: u32 = 15;
-    const VERSION_SHIFT: u32 = 18;
+    const MODE_SHIFT: u32 = SLOTS_MAX;
+    const VERSION_SHIFT: u32 = Self::MODE_SHIFT + 3;
 
     /// A bucket in use that holds nothing.
     pub(super) const EMPTY: Self = Self(1 << Self::VERSION_SHIFT | 1 << Self::MODE_SHIFT);
@@ -44,7 +46,7 @@ impl Header {
         (self.0 & Self::LIVE) as u32
     }
 
-    /// How many membership changes the bucket has seen, modulo 2^46.
+    /// How many membership changes the bucket has seen, modulo 2^41.
     pub(super) const fn version(self) -> u64 {
         self.0 >> Self::VERSION_SHIFT
     }
@@ -77,7 +79,7 @@ impl Header {
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let normal = if self.is_normal() { "" } else { " in an unknown mode" };
-        write!(formatter, "version {} live {:015b}{normal}", self.version(), self.live())
+        write!(formatter, "version {} live {:020b}{normal}", self.version(), self.live())
     }
 }
 
@@ -134,13 +136,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_counts_each_change_and_keeps_its_mode(
-            version in 0..(1_u64 << 46), live in 0..(1_u32 << 15), next in 0..(1_u32 << 15),
+            version in 0..(1_u64 << 41), live in 0..(1_u32 << 20), next in 0..(1_u32 << 20),
         ) {
-            let header = Header::from_bits(version << 18 | 1 << 15 | u64::from(live));
+            let header = Header::from_bits(version << 23 | 1 << 20 | u64::from(live));
             prop_assert_eq!((header.version(), header.live()), (version, live));
             let changed = header.with_live(next);
             prop_assert_eq!(changed.live(), next);
-            prop_assert_eq!(changed.version(), (version + 1) % (1 << 46));
+            prop_assert_eq!(changed.version(), (version + 1) % (1 << 41));
             prop_assert!(header.is_normal() && changed.is_normal());
         }
 

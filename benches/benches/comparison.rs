@@ -1,0 +1,211 @@
+//! The comparison: our tables, their peers and the limits, over real TLS sessions, with one and two
+//! processes. `-- --help` says how to choose what is run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+use indicatif::{ProgressBar, ProgressStyle};
+use shm_bench::fault::Fault;
+use shm_bench::machine::Machine;
+use shm_bench::report::Report;
+use shm_bench::results::Record;
+use shm_bench::row::RowName;
+use shm_bench::session::{Measurement, Session};
+use shm_bench::settings::{CellName, HELP, Selection, Settings};
+use shm_bench::worker;
+use shm_bench::workload::Workload;
+
+fn main() -> ExitCode {
+    // Workers are this same executable; criterion must not see their arguments.
+    worker::branch();
+    if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{HELP}");
+    }
+    let settings = Settings::from_environment();
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(settings.warm_up)
+        .measurement_time(settings.measurement)
+        .configure_from_args();
+    let mut runner = Runner::new(settings, Selection::from_arguments(std::env::args().skip(1)));
+    for cell in runner.settings.cells() {
+        runner.measure(&mut criterion, cell);
+    }
+    criterion.final_summary();
+    runner.churn();
+    runner.report()
+}
+
+/// Where the page and the records go: `comparison` in cargo's target folder, of which this executable
+/// is at `release/deps`.
+fn output_directory() -> PathBuf {
+    let executable = std::env::current_exe().unwrap_or_default();
+    let target = executable.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Into::into);
+    target.join("comparison")
+}
+
+struct Runner {
+    settings: Settings,
+    selection: Selection,
+    session: Option<Rc<Session>>,
+    progress: Progress,
+    records: Vec<Record>,
+    facts: Vec<String>,
+    churn: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Runner {
+    fn new(settings: Settings, selection: Selection) -> Self {
+        let cells = settings.cells().into_iter().filter(|cell| selection.includes(&cell.id()));
+        let count = if selection.measures { cells.count() } else { 0 };
+        Self {
+            progress: Progress::new(count as u64),
+            settings,
+            selection,
+            session: None,
+            records: Vec::new(),
+            facts: Vec::new(),
+            churn: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Runs a cell under criterion, unless its filter leaves the cell out.
+    fn measure(&mut self, criterion: &mut Criterion, name: CellName) {
+        let mut open: Option<Result<Measurement, Fault>> = None;
+        let mut group = criterion.benchmark_group(name.workload.name());
+        group.sampling_mode(SamplingMode::Flat);
+        let (table, processes) = name.function();
+        group.bench_function(BenchmarkId::new(table, processes), |bencher| {
+            // Starting the workers and filling the tables is no part of what criterion times.
+            let cell = open.get_or_insert_with(|| self.session()?.open(name));
+            bencher.iter_custom(|iterations| {
+                let answer = match cell {
+                    Ok(measurement) => measurement.operations(iterations),
+                    Err(_) => return pause(),
+                };
+                answer.unwrap_or_else(|fault| {
+                    *cell = Err(fault);
+                    pause()
+                })
+            });
+        });
+        group.finish();
+        let Some(cell) = open else { return };
+        if self.selection.measures {
+            self.finish(name, cell);
+        } else if let Err(fault) = cell {
+            self.fail(&name.id(), &fault);
+        }
+    }
+
+    fn finish(&mut self, name: CellName, cell: Result<Measurement, Fault>) {
+        let record = cell.and_then(|measurement| {
+            self.facts.extend_from_slice(measurement.facts());
+            measurement.finish()
+        });
+        match record {
+            Ok(record) => self.records.extend(record),
+            Err(fault) => self.fail(&name.id(), &fault),
+        }
+        self.progress.step(&name.id());
+    }
+
+    fn fail(&mut self, what: &str, fault: &Fault) {
+        eprintln!("error: {what}: {fault}");
+        self.failures.push(format!("{what}: {fault}"));
+    }
+
+    fn session(&mut self) -> Result<Rc<Session>, Fault> {
+        if let Some(session) = &self.session {
+            return Ok(Rc::clone(session));
+        }
+        let session = Rc::new(Session::start(self.settings.clone())?);
+        self.facts.extend_from_slice(session.fallbacks());
+        Ok(Rc::clone(self.session.insert(session)))
+    }
+
+    /// Stores and gives up a million sessions at constant population: every call is checked, so a
+    /// miss or a failed store is a failure of the run.
+    fn churn(&mut self) {
+        if !self.selection.measures {
+            return;
+        }
+        for table in [RowName::CasBucket, RowName::Chained] {
+            for &processes in &self.settings.processes.clone() {
+                let name = CellName { workload: Workload::RustlsTls13, table, processes };
+                let what = format!("churn/{}/p{processes}", table.name());
+                if !self.selection.includes(&what) {
+                    continue;
+                }
+                let session = self.session();
+                let answer = session
+                    .and_then(|session| session.open(name)?.churn(self.settings.churned));
+                match answer {
+                    Ok(churn) => self.churn.push(format!("{what}: {churn}")),
+                    Err(fault) => self.fail(&what, &fault),
+                }
+            }
+        }
+    }
+
+    fn report(mut self) -> ExitCode {
+        if self.selection.measures && !(self.records.is_empty() && self.churn.is_empty()) {
+            self.facts.sort();
+            self.facts.dedup();
+            let report = Report {
+                records: std::mem::take(&mut self.records),
+                machine: Machine::here(),
+                facts: std::mem::take(&mut self.facts),
+                churn: std::mem::take(&mut self.churn),
+                failures: self.failures.clone(),
+                quick: self.settings.quick,
+            };
+            println!("{}", report.text());
+            match report.write(&output_directory()) {
+                Ok(page) => println!("page: {}", page.canonicalize().unwrap_or(page).display()),
+                Err(error) => self.failures.push(format!("write the report: {error}")),
+            }
+        }
+        for failure in &self.failures {
+            eprintln!("error: {failure}");
+        }
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// What criterion is told of a cell that failed: it has no way to leave one out, and must not ask
+/// for ever more.
+fn pause() -> Duration {
+    std::thread::sleep(Duration::from_millis(20));
+    Duration::from_millis(20)
+}
+
+/// How far the run is: a bar on a terminal, a line a cell elsewhere.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(cells: u64) -> Self {
+        let style = ProgressStyle::with_template(
+            "{bar:30} cell {pos} of {len}, {elapsed} gone, about {eta} left",
+        );
+        let bar = ProgressBar::new(cells)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar }
+    }
+
+    fn step(&self, id: &str) {
+        self.bar.inc(1);
+        if self.bar.is_hidden() {
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let left = self.bar.eta().as_secs();
+            eprintln!("{id} done: cell {done} of {all}, about {left} s left");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! From the windows of all workers to pairs: which count, what they say, and what is dropped.
+
+use hdrhistogram::Histogram;
+
+use crate::clock::ClockRate;
+use crate::driver::{self, Window};
+use crate::protocol::{Measured, WindowPair};
+use crate::statistics::Summary;
+
+/// Fewest pairs that a statement rests on.
+pub const PAIRS_MIN: usize = 30;
+
+/// Longest interval of a median that counts as known, as a share of the median.
+const UNCERTAINTY_MAX: f64 = 0.2;
+
+/// Longest time that making a batch may take before the worker counts as stopped, in nanoseconds:
+/// about ten times what it takes with everything in cache.
+const GAP_NS_MAX: f64 = 30_000.0;
+
+/// Least share of the longest window of a round during which all workers have to be in theirs.
+const OVERLAP_MIN: f64 = 0.5;
+
+/// Why a pair does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dropped {
+    /// The kernel took the processor from a worker.
+    Preempted,
+    /// A worker did nothing for longer than its private work takes: the machine was elsewhere.
+    Stopped,
+    /// The workers were not running at the same time.
+    Apart,
+}
+
+/// What a pair of windows says, over all workers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pair {
+    /// Nanoseconds of a worker for an operation of the row.
+    pub row_ns: f64,
+    /// Nanoseconds of a worker for an operation of the limit.
+    pub limit_ns: f64,
+    /// Why it does not count, if so.
+    pub dropped: Option<Dropped>,
+}
+
+impl Pair {
+    /// One pair from the same pair of windows of each worker.
+    pub fn of(workers: &[WindowPair], rate: ClockRate) -> Self {
+        let row: Vec<Window> = workers.iter().map(|pair| pair.row).collect();
+        let limit: Vec<Window> = workers.iter().map(|pair| pair.limit).collect();
+        Self {
+            row_ns: ns_per_operation(&row, rate),
+            limit_ns: ns_per_operation(&limit, rate),
+            dropped: dropped(&row, rate).or_else(|| dropped(&limit, rate)),
+        }
+    }
+
+    /// How much longer the row takes than the limit.
+    pub fn ratio(&self) -> f64 {
+        self.row_ns / self.limit_ns
+    }
+}
+
+fn ns_per_operation(windows: &[Window], rate: ClockRate) -> f64 {
+    let busy: u64 = windows.iter().map(|window| window.busy).sum();
+    let operations: u64 = windows.iter().map(|window| window.operations).sum();
+    rate.ns(busy) / operations as f64
+}
+
+fn dropped(windows: &[Window], rate: ClockRate) -> Option<Dropped> {
+    if windows.iter().any(|window| window.preemptions > 0) {
+        return Some(Dropped::Preempted);
+    }
+    if windows.iter().any(|window| rate.ns(window.gap) > GAP_NS_MAX) {
+        return Some(Dropped::Stopped);
+    }
+    let last_start = windows.iter().map(|window| window.start).max()?;
+    let first_end = windows.iter().map(|window| window.end).min()?;
+    let longest = windows.iter().map(|window| window.end.saturating_sub(window.start)).max()?;
+    let overlap = first_end.saturating_sub(last_start) as f64;
+    (overlap < OVERLAP_MIN * longest as f64).then_some(Dropped::Apart)
+}
+
+/// Everything that was measured of a cell.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    rate: ClockRate,
+    pairs: Vec<Pair>,
+    totals: Window,
+    row_latencies: Histogram<u64>,
+    limit_latencies: Histogram<u64>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(rate: ClockRate) -> Self {
+        Self {
+            rate,
+            pairs: Vec::new(),
+            totals: Window::default(),
+            row_latencies: driver::latencies(),
+            limit_latencies: driver::latencies(),
+        }
+    }
+
+    /// Adds windows of throughput, one entry a worker; gives the pairs that they make.
+    pub fn add_throughput(&mut self, workers: &[Measured]) -> &[Pair] {
+        let count = workers.iter().map(|worker| worker.pairs.len()).min().unwrap_or(0);
+        let before = self.pairs.len();
+        for index in 0..count {
+            let windows: Vec<WindowPair> =
+                workers.iter().map(|worker| worker.pairs[index]).collect();
+            self.pairs.push(Pair::of(&windows, self.rate));
+            for window in &windows {
+                self.totals.operations += window.row.operations;
+                self.totals.calls += window.row.calls;
+                self.totals.lookups += window.row.lookups;
+                self.totals.hits += window.row.hits;
+                self.totals.puts += window.row.puts;
+            }
+        }
+        &self.pairs[before..]
+    }
+
+    /// Adds latencies, one entry a worker. A histogram is of windows without preemption already.
+    pub fn add_latencies(&mut self, workers: &[Measured]) {
+        for worker in workers {
+            for (into, counts) in [
+                (&mut self.row_latencies, &worker.row_latencies),
+                (&mut self.limit_latencies, &worker.limit_latencies),
+            ] {
+                for &(ticks, count) in counts {
+                    into.saturating_record_n(ticks, count);
+                }
+            }
+        }
+    }
+
+    /// Pairs that count.
+    pub fn kept(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter().filter(|pair| pair.dropped.is_none())
+    }
+
+    /// Share of the pairs that do not count.
+    pub fn dropped_share(&self) -> f64 {
+        let dropped = self.pairs.iter().filter(|pair| pair.dropped.is_some()).count();
+        dropped as f64 / self.pairs.len().max(1) as f64
+    }
+
+    /// Shares of the pairs that were dropped for each reason: preempted, stopped, apart.
+    pub fn dropped_by_reason(&self) -> [f64; 3] {
+        [Dropped::Preempted, Dropped::Stopped, Dropped::Apart].map(|reason| {
+            let dropped = self.pairs.iter().filter(|pair| pair.dropped == Some(reason)).count();
+            dropped as f64 / self.pairs.len().max(1) as f64
+        })
+    }
+
+    /// Summaries of the row's and the limit's time and of their ratio, over the pairs that count;
+    /// over all pairs, and inconclusive, if none does.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let mut pairs: Vec<&Pair> = self.kept().collect();
+        let kept = pairs.len();
+        if pairs.is_empty() {
+            pairs = self.pairs.iter().collect();
+        }
+        let of = |value: fn(&Pair) -> f64| {
+            Summary::of(&pairs.iter().map(|pair| value(pair)).collect::<Vec<_>>())
+        };
+        let ratio = of(Pair::ratio)?;
+        Some(Verdict {
+            row_ns: of(|pair| pair.row_ns)?,
+            limit_ns: of(|pair| pair.limit_ns)?,
+            ratio,
+            kept,
+            conclusive: kept >= PAIRS_MIN && ratio.uncertainty() <= UNCERTAINTY_MAX,
+        })
+    }
+
+    /// Sums over the row's windows; times are not filled in.
+    pub fn totals(&self) -> &Window {
+        &self.totals
+    }
+
+    /// Latencies of single operations of the row, in ticks.
+    pub fn row_latencies(&self) -> &Histogram<u64> {
+        &self.row_latencies
+    }
+
+    /// Latencies of single operations of the limit, in ticks.
+    pub fn limit_latencies(&self) -> &Histogram<u64> {
+        &self.limit_latencies
+    }
+}
+
+/// What the pairs of a cell say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Verdict {
+    /// Nanoseconds an operation of the row.
+    pub row_ns: Summary,
+    /// Nanoseconds an operation of the limit.
+    pub limit_ns: Summary,
+    /// Ratios within pairs.
+    pub ratio: Summary,
+    /// Pairs that count.
+    pub kept: usize,
+    /// Whether enough pairs count and their median is known well enough.
+    pub conclusive: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: ClockRate = ClockRate { ticks_per_ns: 2.0 };
+
+    /// A window of 200 us that spends this long on each of 1000 operations.
+    fn window(ns_per_operation: u64) -> Window {
+        Window {
+            start: 1_000_000,
+            end: 1_400_000,
+            busy: ns_per_operation * 1000 * 2,
+            operations: 1000,
+            gap: 4_000,
+            ..Window::default()
+        }
+    }
+
+    fn measured(pairs: Vec<WindowPair>) -> Measured {
+        Measured { pairs, ..Measured::default() }
+    }
+
+    fn pair(row_ns: u64, limit_ns: u64) -> WindowPair {
+        WindowPair { row: window(row_ns), limit: window(limit_ns) }
+    }
+
+    #[test]
+    fn the_ratio_is_formed_within_a_pair_so_that_drift_cancels() {
+        let mut tally = Tally::new(RATE);
+        // The machine becomes twice as slow on the way; the row stays 1.5 times its limit.
+        let pairs = (0..100).map(|step| pair(150 + 3 * step / 2, 100 + step)).collect();
+        tally.add_throughput(&[measured(pairs)]);
+        let verdict = tally.verdict().unwrap();
+        assert!((verdict.ratio.median - 1.5).abs() < 0.01, "{verdict:?}");
+        assert!(verdict.conclusive);
+    }
+
+    #[test]
+    fn a_slow_limit_changes_the_ratio_and_nothing_else() {
+        let ratio = |limit_ns| {
+            let mut tally = Tally::new(RATE);
+            tally.add_throughput(&[measured(vec![pair(150, limit_ns); 40])]);
+            let verdict = tally.verdict().unwrap();
+            (verdict.ratio.median, verdict.row_ns.median)
+        };
+        assert_eq!(ratio(100), (1.5, 150.0));
+        assert_eq!(ratio(300), (0.5, 150.0));
+    }
+
+    #[test]
+    fn preempted_stopped_and_lonely_windows_are_dropped() {
+        let good = pair(100, 50);
+        let mut preempted = good;
+        preempted.limit.preemptions = 1;
+        let mut stopped = good;
+        stopped.row.gap = 200_000;
+        let mut late = good;
+        late.row.start += 300_000;
+        late.row.end += 300_000;
+        let dropped = |one, other| Pair::of(&[one, other], RATE).dropped;
+        assert_eq!(dropped(good, good), None);
+        assert_eq!(dropped(good, preempted), Some(Dropped::Preempted));
+        assert_eq!(dropped(stopped, good), Some(Dropped::Stopped));
+        assert_eq!(dropped(good, late), Some(Dropped::Apart));
+        assert_eq!(Pair::of(&[late], RATE).dropped, None);
+    }
+
+    #[test]
+    fn dropped_windows_do_not_count_and_are_told() {
+        let mut slow = pair(10_000, 50);
+        slow.row.preemptions = 1;
+        let mut tally = Tally::new(RATE);
+        let mut pairs = vec![pair(100, 50); 60];
+        pairs.extend([slow; 40]);
+        tally.add_throughput(&[measured(pairs)]);
+        assert_eq!(tally.verdict().unwrap().row_ns.upper_quartile, 100.0);
+        assert_eq!(tally.dropped_share(), 0.4);
+        assert_eq!(tally.dropped_by_reason(), [0.4, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn fewer_than_thirty_pairs_are_inconclusive() {
+        let verdict = |count| {
+            let mut tally = Tally::new(RATE);
+            tally.add_throughput(&[measured(vec![pair(100, 50); count])]);
+            tally.verdict().unwrap().conclusive
+        };
+        assert!(!verdict(29));
+        assert!(verdict(30));
+    }
+
+    #[test]
+    fn a_median_that_is_not_known_is_inconclusive() {
+        let pairs = (0..40).map(|step| pair(if step % 2 == 0 { 100 } else { 400 }, 100)).collect();
+        let mut tally = Tally::new(RATE);
+        tally.add_throughput(&[measured(pairs)]);
+        assert!(!tally.verdict().unwrap().conclusive);
+    }
+
+    #[test]
+    fn the_time_of_two_workers_is_that_of_each_of_them() {
+        let both = Pair::of(&[pair(100, 50), pair(300, 50)], RATE);
+        assert_eq!(both.row_ns, 200.0);
+    }
+}

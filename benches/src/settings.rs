@@ -1,0 +1,235 @@
+//! What a run measures and for how long: the full set, or the quick one.
+
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::row::RowName;
+use crate::workload::Workload;
+
+/// Set to anything but `0` for the quick set.
+pub const QUICK_VARIABLE: &str = "SHM_BENCH_QUICK";
+
+/// Directory for the tables in place of `/dev/shm`; `memfd` for unnamed files in memory.
+pub const DIRECTORY_VARIABLE: &str = "SHM_BENCH_DIRECTORY";
+
+/// What is printed for `--help`, before criterion's own options.
+pub const HELP: &str = "\
+What does a TLS server pay for a cache operation, and how far is that from what the memory allows?
+
+  cargo bench                                  everything: about 6 minutes after the build
+  cargo bench --bench comparison -- --quick    fewer cells, shorter, smaller tables: about a minute
+  cargo bench --bench comparison -- cas_bucket cells whose id matches, as criterion does
+  cargo bench --bench comparison -- '^rustls_tls13/.*/p2$'
+
+Ids read workload/table/pN, N worker processes: rustls_tls13/cas_bucket/p2.
+
+  SHM_BENCH_QUICK=1        as --quick
+  SHM_BENCH_DIRECTORY=DIR  where the tables lie, instead of /dev/shm; `memfd` for unnamed files
+
+The comparison is printed at the end and written to target/comparison/index.html (plots) and
+target/comparison/results.json. Ratios are within pairs of windows of the row and its limit;
+criterion's own report under target/criterion has the row alone. Criterion's options follow.
+";
+
+/// What a run measures and for how long.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Whether this is the quick set.
+    pub quick: bool,
+    /// The operation sequences.
+    pub workloads: Vec<Workload>,
+    /// Sessions stored at any time.
+    pub entries: u64,
+    /// Numbers of worker processes.
+    pub processes: Vec<u32>,
+    /// Length of a window of the row, in nanoseconds; its limit makes as many operations.
+    pub window_ns: f64,
+    /// Criterion's warm-up of a cell.
+    pub warm_up: Duration,
+    /// Criterion's measurement of a cell.
+    pub measurement: Duration,
+    /// Time spent on single operations of a cell.
+    pub latency: Duration,
+    /// Sessions stored and given up by the churn check.
+    pub churned: u64,
+    /// Seed of all choices.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The full set: what the issue's figures are made of.
+    pub fn full() -> Self {
+        Self {
+            quick: false,
+            workloads: Workload::ALL.to_vec(),
+            entries: 100_000,
+            processes: vec![1, 2],
+            window_ns: 200_000.0,
+            warm_up: Duration::from_millis(300),
+            measurement: Duration::from_millis(2000),
+            latency: Duration::from_millis(600),
+            churned: 1_000_000,
+            seed: 0x5e55_1045,
+        }
+    }
+
+    /// Fewer workloads, smaller tables, a fifth of the time.
+    pub fn quick() -> Self {
+        Self {
+            quick: true,
+            workloads: vec![Workload::Read, Workload::RustlsTls13, Workload::OpensslTls12],
+            entries: 20_000,
+            warm_up: Duration::from_millis(100),
+            measurement: Duration::from_millis(500),
+            latency: Duration::from_millis(200),
+            ..Self::full()
+        }
+    }
+
+    /// What the environment and criterion's `--quick` ask for.
+    pub fn from_environment() -> Self {
+        let variable = std::env::var_os(QUICK_VARIABLE);
+        let is_quick = variable.is_some_and(|value| !value.is_empty() && value != "0")
+            || std::env::args().any(|argument| argument == "--quick");
+        if is_quick { Self::quick() } else { Self::full() }
+    }
+
+    /// The cells, in order: one and two processes of a row are measured one after the other.
+    pub fn cells(&self) -> Vec<CellName> {
+        let mut cells = Vec::new();
+        for &workload in &self.workloads {
+            for &table in RowName::ALL {
+                if !can_run(table, workload) {
+                    continue;
+                }
+                for &processes in &self.processes {
+                    cells.push(CellName { workload, table, processes });
+                }
+            }
+        }
+        cells
+    }
+}
+
+/// Options of criterion that are followed by a value.
+const OPTIONS_WITH_VALUE: [&str; 16] = [
+    "--color",
+    "--save-baseline",
+    "--baseline",
+    "--baseline-lenient",
+    "--format",
+    "--profile-time",
+    "--load-baseline",
+    "--sample-size",
+    "--warm-up-time",
+    "--measurement-time",
+    "--nresamples",
+    "--noise-threshold",
+    "--confidence-level",
+    "--significance-level",
+    "--plotting-backend",
+    "--output-format",
+];
+
+/// How criterion will be asked to run, as far as progress and the checks beside it depend on it.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    filter: Option<Regex>,
+    is_exact: bool,
+    /// Whether anything is measured: not for a list of ids or a mere trial of each.
+    pub measures: bool,
+}
+
+impl Selection {
+    /// Reads the arguments as criterion does.
+    pub fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut filter = None;
+        let mut is_exact = false;
+        let mut measures = true;
+        while let Some(argument) = arguments.next() {
+            if OPTIONS_WITH_VALUE.contains(&argument.as_str()) {
+                arguments.next();
+            } else if argument == "--exact" {
+                is_exact = true;
+            } else if matches!(argument.as_str(), "--list" | "--test" | "--help" | "-h") {
+                measures = false;
+            } else if !argument.starts_with('-') {
+                filter = Some(argument);
+            }
+        }
+        let filter = filter.map(|filter| {
+            let filter = if is_exact { regex::escape(&filter) } else { filter };
+            // What criterion cannot read either, it reports itself.
+            Regex::new(&filter).unwrap_or_else(|_| Regex::new("").expect("matches everything"))
+        });
+        Self { filter, is_exact, measures }
+    }
+
+    /// Whether criterion will run the cell.
+    pub fn includes(&self, id: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| match filter.find(id) {
+            Some(found) => !self.is_exact || found.len() == id.len(),
+            None => false,
+        })
+    }
+}
+
+fn can_run(table: RowName, workload: Workload) -> bool {
+    table != RowName::LimitRead || !workload.writes()
+}
+
+/// A cell of the comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CellName {
+    /// The operation sequence.
+    pub workload: Workload,
+    /// The row.
+    pub table: RowName,
+    /// Workers.
+    pub processes: u32,
+}
+
+impl CellName {
+    /// What the cell is compared with.
+    pub const fn limit(self) -> RowName {
+        if self.workload.writes() { RowName::LimitProbe } else { RowName::LimitRead }
+    }
+
+    /// The id without its workload: `table/pN`.
+    pub fn function(self) -> (String, String) {
+        (self.table.name().to_owned(), format!("p{}", self.processes))
+    }
+
+    /// The id: `workload/table/pN`.
+    pub fn id(self) -> String {
+        format!("{}/{}/p{}", self.workload.name(), self.table.name(), self.processes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_selection_reads_arguments_as_criterion_does() {
+        let select = |text: &str| Selection::from_arguments(text.split(' ').map(str::to_owned));
+        let id = "read/cas_bucket/p1";
+        assert!(select("--bench").includes(id));
+        assert!(select("--bench --sample-size 20 cas_b").includes(id));
+        assert!(!select("--bench ^cas").includes(id));
+        assert!(select("read/cas_bucket/p1 --exact").includes(id));
+        assert!(!select("read/cas_bucket/p --exact").includes(id));
+        assert!(!select("--list").measures && select("--quick").measures);
+    }
+
+    #[test]
+    fn every_cell_has_an_id_of_its_own_and_a_limit_that_can_run_it() {
+        let cells = Settings::full().cells();
+        let ids: std::collections::HashSet<String> = cells.iter().map(|cell| cell.id()).collect();
+        assert_eq!(ids.len(), cells.len());
+        assert!(ids.contains("rustls_tls13/cas_bucket/p2"), "{ids:?}");
+        assert!(cells.iter().all(|cell| can_run(cell.limit(), cell.workload)));
+        assert!(cells.iter().all(|cell| cell.limit().is_limit()));
+    }
+}
