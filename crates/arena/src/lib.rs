@@ -1,16 +1,18 @@
 //! Segments, blocks and participants in inter-process shared memory, over a trait of 64-bit words.
 //!
-//! This is the ground that tables stand on. It knows words, blocks and processes, and nothing of keys.
+//! This is the ground that tables stand on. It knows words, blocks and processes, and nothing of
+//! keys.
 //!
 //! - [`Memory`] is the one way to shared state. [`MappedMemory`] ships, [`HeapMemory`] serves one
 //!   process, model checkers bring their own; what is above cannot tell them apart.
 //! - A [`SegmentHeader`] says what a segment is and is checked field by field; a [`Layout`] follows
 //!   from it and says where everything lies. Offsets are relative: nothing stored is a pointer.
-//! - An [`Arena`] is a process's handle on a segment. A thread takes a [`Lease`] on a participant line
-//!   for the length of one update, and through it claims, publishes and retires [`Block`]s. Whatever
-//!   a lease holds is named in its line first.
-//! - [`Liveness`] tells who is dead; [`Arena::recover`] finishes or undoes what the dead were doing,
-//!   by anyone, while others work. It asks the table, through [`Index`], which blocks readers reach.
+//! - An [`Arena`] is a process's handle on a segment. A thread takes a [`Lease`] on a participant
+//!   line for the length of one update, and through it claims, publishes and retires [`Block`]s.
+//!   Whatever a lease holds is named in its line first.
+//! - [`Liveness`] tells who is dead; [`Arena::recover`] finishes or undoes what the dead were
+//!   doing, by anyone, while others work. It asks the table, through [`Index`], which blocks
+//!   readers reach.
 //!
 //! # A block's life
 //!
@@ -57,12 +59,13 @@
 //! All unsafe code of the product is in the private module `mapped`; the statement at the head of
 //! `src/mapped/mod.rs` is what it rests on. In short:
 //!
-//! - the kernel keeps mappings of one file coherent, and drops a process's locks when its memory goes;
-//! - the file keeps its size: memory descriptors are sealed, and whoever may write a file with a path
-//!   is trusted not to truncate it;
-//! - other processes may write anything into the words at any time. They can cause wrong answers and
-//!   errors, never undefined behaviour: all access is by atomic words or by assembly, every bit pattern
-//!   is a valid word, and whatever is read is range-checked before it leads anywhere.
+//! - the kernel keeps mappings of one file coherent, and drops a process's locks when its memory
+//!   goes;
+//! - the file keeps its size: memory descriptors are sealed, and whoever may write a file with a
+//!   path is trusted not to truncate it;
+//! - other processes may write anything into the words at any time. They can cause wrong answers
+//!   and errors, never undefined behaviour: all access is by atomic words or by assembly, every bit
+//!   pattern is a valid word, and whatever is read is range-checked before it leads anywhere.
 //!
 //! # What is not promised
 //!

@@ -1,16 +1,16 @@
 //! Interchangeable concurrent hash tables in inter-process shared memory, behind one trait.
 //!
-//! [`Table`] is what every design does: byte-string keys of 1 to 255 bytes, byte-string values up to
-//! the largest block, a metadata word beside each; every verb on a key linearizable. What a design does
-//! beyond that, or less, is data: [`Capabilities`].
+//! [`Table`] is what every design does: byte-string keys of 1 to 255 bytes, byte-string values up
+//! to the largest block, a metadata word beside each; every verb on a key linearizable. What a
+//! design does beyond that, or less, is data: [`Capabilities`].
 //!
 //! | design | idea | reads | updates |
 //! |---|---|---|---|
 //! | [`CasBucket`] | a bucket's header alone decides what is in it | lock-free, store nothing | lock-free |
 //! | [`Chained`] | chains under one lock that is taken over from the dead | under the lock | under the lock |
 //!
-//! [`SharedTable`] is a table of any design in a file or memory descriptor. [`Design`] makes one over any
-//! [`Memory`](shm_arena::Memory), which is how models and tests run the same code:
+//! [`SharedTable`] is a table of any design in a file or memory descriptor. [`Design`] makes one
+//! over any [`Memory`](shm_arena::Memory), which is how models and tests run the same code:
 //!
 //! ```
 //! use shm_arena::{Environment, HeapMemory};
@@ -36,15 +36,15 @@
 //! # Deaths
 //!
 //! Any process may be killed at any instruction: its operation took effect or did not, readers and
-//! writers go on, and [`Table::recover`], called by anyone, returns what it held. An update that finds
-//! no block, or none but withheld slots, recovers by itself; attaching does not. A process that ends
-//! gives its places back with [`AnyTable::detach`].
+//! writers go on, and [`Table::recover`], called by anyone, returns what it held. An update that
+//! finds no block, or none but withheld slots, recovers by itself; attaching does not. A process
+//! that ends gives its places back with [`AnyTable::detach`].
 //!
 //! # Not promised
 //!
-//! Sizes are fixed at creation: *full* is an error that says of what. Nothing is evicted. Verbs over
-//! many keys ([`for_each`](Table::for_each), [`clear`](Table::clear), [`len`](Table::len)) are not
-//! atomic. Verbs are not for signal handlers, nor for a forked child with its parent's handle.
+//! Sizes are fixed at creation: *full* is an error that says of what. Nothing is evicted. Verbs
+//! over many keys ([`for_each`](Table::for_each), [`clear`](Table::clear), [`len`](Table::len)) are
+//! not atomic. Verbs are not for signal handlers, nor for a forked child with its parent's handle.
 #![forbid(unsafe_code)]
 
 mod any;
