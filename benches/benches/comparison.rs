@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     runner.report()
 }
 
-/// Where the page and the records go: `comparison` in cargo's target folder, of which this executable
-/// is at `release/deps`.
+/// Where the page and the records go: `comparison` in cargo's target folder, below which this
+/// executable lies in `release/deps`.
 fn output_directory() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
     let target = executable.ancestors().nth(3).map_or_else(|| PathBuf::from("target"), Into::into);
@@ -143,8 +143,8 @@ impl Runner {
                     continue;
                 }
                 let session = self.session();
-                let answer = session
-                    .and_then(|session| session.open(name)?.churn(self.settings.churned));
+                let answer =
+                    session.and_then(|session| session.open(name)?.churn(self.settings.churned));
                 match answer {
                     Ok(churn) => self.churn.push(format!("{what}: {churn}")),
                     Err(fault) => self.fail(&what, &fault),

@@ -45,28 +45,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let bench = Bench::new()?;
     let filter = arguments.filter.as_deref().unwrap_or_default();
-    let rows: Vec<_> = rows()
-        .into_iter()
-        .filter(|row| row.name.contains(filter))
-        .collect();
+    let rows: Vec<_> = rows().into_iter().filter(|row| row.name.contains(filter)).collect();
     let mut criterion = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(500))
         .nresamples(2000)
         .without_plots();
-    let results: Vec<_> = rows
-        .into_iter()
-        .map(|row| bench.measure(&mut criterion, row))
-        .collect();
-    println!(
-        "\ncopies of the mapped memory: {}\n",
-        bench.memory.copy_kind()
-    );
+    let results: Vec<_> = rows.into_iter().map(|row| bench.measure(&mut criterion, row)).collect();
+    println!("\ncopies of the mapped memory: {}\n", bench.memory.copy_kind());
     println!("{}", Measured::HEADING);
-    results
-        .iter()
-        .for_each(|measured| println!("{}", measured.line()));
+    results.iter().for_each(|measured| println!("{}", measured.line()));
     if let Some(path) = arguments.json {
         let rows: Vec<_> = results.iter().map(Measured::json).collect();
         let report = json!({ "copy_kind": bench.memory.copy_kind(), "rows": rows });
@@ -120,14 +109,7 @@ fn row(
     through_trait: Chunk<MappedMemory>,
     bare: Chunk<BareMemory>,
 ) -> Row {
-    Row {
-        name,
-        operations,
-        bar,
-        places,
-        through_trait,
-        bare,
-    }
+    Row { name, operations, bar, places, through_trait, bare }
 }
 
 fn hot(bytes: usize) -> Places {
@@ -148,14 +130,7 @@ fn rows_of_words() -> Vec<Row> {
         row("load/cold", 2_000, bar, cold(64), load, bare_load),
         row("store/hot", 20_000, None, hot(8), store, bare_store),
         row("store/cold", 2_000, bar, cold(64), store, bare_store),
-        row(
-            "compare_exchange/hot",
-            4_000,
-            bar,
-            hot(8),
-            exchange,
-            bare_exchange,
-        ),
+        row("compare_exchange/hot", 4_000, bar, hot(8), exchange, bare_exchange),
         row("fetch_add/hot", 4_000, bar, hot(8), add, bare_add),
     ]
 }
@@ -164,62 +139,13 @@ fn rows_of_words() -> Vec<Row> {
 fn rows_of_copies() -> Vec<Row> {
     let (short, long) = (Some(1.25), Some(1.15));
     vec![
-        row(
-            "copy_out_200/hot",
-            4_000,
-            short,
-            hot(256),
-            out::<200>,
-            bare_out::<200>,
-        ),
-        row(
-            "copy_out_200/cold",
-            1_000,
-            short,
-            cold(256),
-            out::<200>,
-            bare_out::<200>,
-        ),
-        row(
-            "copy_out_1500/hot",
-            1_000,
-            long,
-            hot(1536),
-            out::<1500>,
-            bare_out::<1500>,
-        ),
-        row(
-            "copy_out_1500/cold",
-            200,
-            long,
-            cold(1536),
-            out::<1500>,
-            bare_out::<1500>,
-        ),
-        row(
-            "copy_in_200/hot",
-            4_000,
-            None,
-            hot(256),
-            copy_in::<200>,
-            bare_in::<200>,
-        ),
-        row(
-            "copy_in_200/cold",
-            1_000,
-            None,
-            cold(256),
-            copy_in::<200>,
-            bare_in::<200>,
-        ),
-        row(
-            "copy_in_1500/hot",
-            1_000,
-            None,
-            hot(1536),
-            copy_in::<1500>,
-            bare_in::<1500>,
-        ),
+        row("copy_out_200/hot", 4_000, short, hot(256), out::<200>, bare_out::<200>),
+        row("copy_out_200/cold", 1_000, short, cold(256), out::<200>, bare_out::<200>),
+        row("copy_out_1500/hot", 1_000, long, hot(1536), out::<1500>, bare_out::<1500>),
+        row("copy_out_1500/cold", 200, long, cold(1536), out::<1500>, bare_out::<1500>),
+        row("copy_in_200/hot", 4_000, None, hot(256), copy_in::<200>, bare_in::<200>),
+        row("copy_in_200/cold", 1_000, None, cold(256), copy_in::<200>, bare_in::<200>),
+        row("copy_in_1500/hot", 1_000, None, hot(1536), copy_in::<1500>, bare_in::<1500>),
     ]
 }
 
@@ -364,9 +290,7 @@ impl Bench {
                         ours = course.time(row.through_trait, &self.memory);
                     }
                     total += ours;
-                    pairs
-                        .borrow_mut()
-                        .push((ours.as_secs_f64(), bare.as_secs_f64()));
+                    pairs.borrow_mut().push((ours.as_secs_f64(), bare.as_secs_f64()));
                 }
                 total.mul_f64(iterations as f64 / (count * row.operations as u64) as f64)
             });
@@ -387,12 +311,7 @@ struct Course {
 impl Course {
     fn new(row: &Row) -> Self {
         let operations = row.operations;
-        Self {
-            places: places(row.places),
-            next: 0,
-            operations,
-            buffer: vec![0; 4096],
-        }
+        Self { places: places(row.places), next: 0, operations, buffer: vec![0; 4096] }
     }
 
     /// Runs a chunk and gives the time that it took.
@@ -452,12 +371,7 @@ impl Measured {
         let quartiles = |of: fn(&(f64, f64)) -> f64| {
             let mut values: Vec<f64> = pairs.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
-            [1, 2, 3].map(|quarter| {
-                values
-                    .get(values.len() * quarter / 4)
-                    .copied()
-                    .unwrap_or(0.0)
-            })
+            [1, 2, 3].map(|quarter| values.get(values.len() * quarter / 4).copied().unwrap_or(0.0))
         };
         let ns = 1e9 / row.operations as f64;
         let ratios = quartiles(|(ours, bare)| ours / bare);

@@ -150,9 +150,8 @@ fn server_config(
         .map_err(failed)?;
     let builder = if kind.has_client_certificate() {
         let roots = Arc::new(identities.roots.clone());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(failed)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, provider).build().map_err(failed)?;
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()

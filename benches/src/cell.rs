@@ -36,8 +36,7 @@ impl Cell {
     /// Starts the workers, makes and fills the tables, and lets everybody join.
     pub fn start(job: &Job) -> Result<Self, Fault> {
         let in_threads = job.row.place() == Place::Threads;
-        let (processes, own_workers) =
-            if in_threads { (1, job.workers) } else { (job.workers, 1) };
+        let (processes, own_workers) = if in_threads { (1, job.workers) } else { (job.workers, 1) };
         let processes = (0..processes)
             .map(|index| {
                 let job = Job { first_worker: index * own_workers, own_workers, ..job.clone() };
@@ -169,12 +168,11 @@ impl WorkerProcess {
     /// Why a worker that closed its pipe ended: its last words, or its exit status.
     fn ended(&mut self) -> Fault {
         self.requests = None;
-        let last_words = self.replies.try_iter().find_map(|line| {
-            match serde_json::from_str(&line) {
+        let last_words =
+            self.replies.try_iter().find_map(|line| match serde_json::from_str(&line) {
                 Ok(Reply::Failed(problem)) => Some(format!("failed: {problem}")),
                 _ => None,
-            }
-        });
+            });
         let problem = last_words.unwrap_or_else(|| match self.child.wait() {
             Ok(status) => format!("ended unexpectedly ({status})"),
             Err(error) => format!("ended unexpectedly ({error})"),

@@ -99,7 +99,7 @@ impl<M: Memory> Control<M> {
 
     /// Claims up to `count` resumptions below `limit`; gives the first and how many.
     ///
-    /// Each failed turn means that another worker has claimed, and there are `limit` claims at most.
+    /// Each failed turn means that another worker has claimed; there are at most `limit` claims.
     pub fn claim(&self, lane: u32, count: u64, limit: u64) -> (u64, u64) {
         let mut taken = self.taken(lane);
         loop {

@@ -89,7 +89,9 @@ impl<R: Row, M: Memory> Side<R, M> {
         for chunk in 0.. {
             let mut is_done = true;
             for lane in lanes.clone() {
-                let Some(batch) = self.stream.fill_batch(lane, chunk) else { continue };
+                let Some(batch) = self.stream.fill_batch(lane, chunk) else {
+                    continue;
+                };
                 is_done = false;
                 for call in &batch.calls {
                     self.row.put(call, batch.value(call))?;
@@ -154,7 +156,8 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
         self.samples.clear();
         loop {
             let missing = operations.saturating_sub(window.operations);
-            let calls = usize::try_from(missing).map_or(BATCH_CALLS, |calls| calls.min(BATCH_CALLS));
+            let calls =
+                usize::try_from(missing).map_or(BATCH_CALLS, |calls| calls.min(BATCH_CALLS));
             self.stream.refill(calls);
             window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
             match measure {
@@ -165,10 +168,8 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
             for call in &self.stream.batch().calls {
                 window.calls += 1;
                 window.operations += u64::from(call.begins);
-                window.lookups += u64::from(matches!(
-                    call.verb,
-                    Verb::Get | Verb::GetUnknown | Verb::Take
-                ));
+                window.lookups +=
+                    u64::from(matches!(call.verb, Verb::Get | Verb::GetUnknown | Verb::Take));
                 window.puts += u64::from(call.verb == Verb::Put);
             }
             before = sys::ticks();
@@ -224,7 +225,11 @@ fn run_call<R: Row, M: Memory>(
             if stream.may_be_evicted(call) { Ok(false) } else { Err(lost::<R>(call, "get")) }
         }
         Verb::GetUnknown => {
-            if row.get(call, value)? { Err(Fault::Invented { row: R::NAME }) } else { Ok(false) }
+            if row.get(call, value)? {
+                Err(Fault::Invented { row: R::NAME })
+            } else {
+                Ok(false)
+            }
         }
         Verb::Put => {
             row.put(call, batch.value(call))?;
@@ -238,7 +243,11 @@ fn run_call<R: Row, M: Memory>(
             Err(lost::<R>(call, "take"))
         }
         Verb::Evict => {
-            if row.remove(&call.key)? { Ok(false) } else { Err(lost::<R>(call, "remove")) }
+            if row.remove(&call.key)? {
+                Ok(false)
+            } else {
+                Err(lost::<R>(call, "remove"))
+            }
         }
     }
 }

@@ -64,6 +64,12 @@ impl Known {
         }
     }
 
+    /// The same, no better known than a run can tell: two measurements of one thing differ by this
+    /// share.
+    fn blurred(self, resolution: f64) -> Self {
+        Self { low: self.low / (1.0 + resolution), high: self.high * (1.0 + resolution), ..self }
+    }
+
     fn at_most(self, bound: f64) -> Verdict {
         match (self.conclusive, self.high <= bound, self.low > bound) {
             (true, true, _) => Verdict::Met,
@@ -114,6 +120,18 @@ impl<'a> Run<'a> {
         Some(Known::quotient(two, one))
     }
 
+    /// By how much limits that were paired with themselves differed from themselves, the largest
+    /// share; at least a twentieth. Placement in memory and caches is a matter of luck that windows
+    /// in alternation do not cancel.
+    pub fn resolution(self) -> f64 {
+        let same = self.0.iter().filter(|record| record.table == record.limit && record.conclusive);
+        let shares = same.map(|record| {
+            let ratio = record.ratio_to_limit;
+            ratio.max(1.0 / ratio) - 1.0
+        });
+        shares.fold(0.05, f64::max)
+    }
+
     /// Cells in which a table that can be compared is ahead of `table`, with how much.
     pub fn ahead_of(self, table: RowName) -> Vec<(&'a Record, f64)> {
         let mut ahead = Vec::new();
@@ -157,40 +175,42 @@ const OURS: RowName = RowName::CasBucket;
 /// What a run says about every goal of the default table.
 pub fn judge(records: &[Record]) -> Vec<Goal> {
     let run = Run(records);
+    let blur = run.resolution();
     let read = run.cell(Workload::Read, OURS, 1);
     let mut goals = vec![
-        at_most("get hit in a loop, 1 process, against limit_read", read.map(ratio), 1.8),
-        at_most("get hit alone (p50), 1 process, against limit_read", read.map(latency), 1.2),
+        at_most("get hit in a loop, 1 process, against limit_read", read.map(ratio), 1.8, blur),
+        at_most("get hit alone (p50), 1 process, against limit_read", read.map(latency), 1.2, blur),
         at_most(
             "get hit, ns of each of 2 processes against 1",
             run.scaling(Workload::Read, OURS),
             1.15,
+            blur,
         ),
     ];
     for workload in Workload::ALL {
         let bound = if workload == Workload::Read { 4.0 } else { 2.5 };
         let factor = run.factor(workload, 2, RowName::MutexSlab, OURS);
-        goals.push(at_least(&format!("faster than mutex_slab, {}, 2 processes", workload.name()), factor, bound));
+        let text = format!("faster than mutex_slab, {}, 2 processes", workload.name());
+        goals.push(at_least(&text, factor, bound, blur));
     }
     for peer in [RowName::Lmdb, RowName::Papaya] {
         for workload in Workload::ALL {
             for processes in [1, 2] {
                 let factor = run.factor(workload, processes, peer, OURS);
-                let text =
-                    format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
-                goals.push(at_least(&text, factor, 1.0));
+                let text = format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
+                goals.push(at_least(&text, factor, 1.0, blur));
             }
         }
     }
     goals
 }
 
-fn at_most(text: &str, known: Option<Known>, bound: f64) -> Goal {
-    goal(text, "at most", known, bound, Known::at_most)
+fn at_most(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
+    goal(text, "at most", known.map(|known| known.blurred(blur)), bound, Known::at_most)
 }
 
-fn at_least(text: &str, known: Option<Known>, bound: f64) -> Goal {
-    goal(text, "at least", known, bound, Known::at_least)
+fn at_least(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
+    goal(text, "at least", known.map(|known| known.blurred(blur)), bound, Known::at_least)
 }
 
 fn goal(
@@ -225,10 +245,20 @@ mod tests {
             let goals = judge(&[record(Workload::Read, OURS, 1, value)]);
             verdict_of(&goals, "get hit in a loop")
         };
-        assert_eq!(read(1.7), Verdict::Met);
-        assert_eq!(read(1.9), Verdict::NotMet);
-        assert_eq!(read(1.795), Verdict::Inconclusive);
+        assert_eq!(read(1.6), Verdict::Met);
+        assert_eq!(read(2.0), Verdict::NotMet);
+        assert_eq!(read(1.75), Verdict::Inconclusive);
         assert_eq!(verdict_of(&judge(&[]), "get hit in a loop"), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn what_a_limit_differs_from_itself_blurs_every_verdict() {
+        let mut itself = record(Workload::Read, RowName::LimitRead, 1, 1.25);
+        itself.limit = RowName::LimitRead;
+        let records = [record(Workload::Read, OURS, 1, 2.0), itself];
+        assert!((Run(&records).resolution() - 0.25).abs() < 1e-9);
+        let goals = judge(&records);
+        assert_eq!(verdict_of(&goals, "get hit in a loop"), Verdict::Inconclusive);
     }
 
     #[test]

@@ -22,7 +22,8 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The id of a lane's `number`-th session.
 #[inline(always)]
 pub fn session_id(seed: u64, lane: u32, number: u64) -> Key {
-    let start = mix(seed ^ (u64::from(lane) << 56)).wrapping_add(number.wrapping_mul(STEP << 2 | 1));
+    let start =
+        mix(seed ^ (u64::from(lane) << 56)).wrapping_add(number.wrapping_mul(STEP << 2 | 1));
     let mut key = [0; KEY_BYTES];
     for (index, part) in (0_u64..).zip(key.chunks_exact_mut(8)) {
         part.copy_from_slice(&mix(start ^ index.wrapping_mul(STEP)).to_ne_bytes());
@@ -52,7 +53,7 @@ impl Choice {
 
     /// The next number.
     #[inline(always)]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
@@ -60,7 +61,7 @@ impl Choice {
     /// A number below `bound`, which is not 0; as even as 64 bits allow.
     #[inline(always)]
     pub fn below(&mut self, bound: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(bound);
+        let product = u128::from(self.draw()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 }

@@ -44,7 +44,9 @@ impl Machine {
             kernel: one_line("/proc/sys/kernel/osrelease"),
             is_virtual: flags.split(' ').any(|flag| flag == "hypervisor"),
             load: one_line("/proc/loadavg"),
-            shared_huge_pages: chosen(&one_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled")),
+            shared_huge_pages: chosen(&one_line(
+                "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+            )),
             shared_memory_free: sys::free_bytes(Path::new("/dev/shm")),
         }
     }
@@ -54,12 +56,7 @@ impl Machine {
         let kind = if self.is_virtual { "virtual machine" } else { "machine" };
         format!(
             "{}, {} cores ({kind}), caches {}, Linux {}, huge pages for shared memory: {}, load {}",
-            self.processor,
-            self.cores,
-            self.caches,
-            self.kernel,
-            self.shared_huge_pages,
-            self.load
+            self.processor, self.cores, self.caches, self.kernel, self.shared_huge_pages, self.load
         )
     }
 }

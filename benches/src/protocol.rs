@@ -1,5 +1,5 @@
-//! What the bench and its workers tell each other: one JSON value a line, over the worker's standard
-//! input and output.
+//! What the bench and its workers tell each other: one JSON value a line, over the worker's
+//! standard input and output.
 
 use std::path::PathBuf;
 

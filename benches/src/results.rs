@@ -192,12 +192,24 @@ mod tests {
     #[test]
     fn a_record_has_the_fields_that_readers_rely_on_and_survives_json() {
         let record = record(Workload::RustlsTls13, RowName::CasBucket, 2, 1.5);
-        let text = serde_json::to_string(&[record.clone()]).unwrap();
+        let text = serde_json::to_string(std::slice::from_ref(&record)).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let fields = value[0].as_object().unwrap();
         for name in [
-            "workload", "table", "processes", "value_bytes", "entries", "ns_per_op", "limit",
-            "ratio_to_limit", "p50_ns", "p99_ns", "p999_ns", "hit_ratio", "dropped", "conclusive",
+            "workload",
+            "table",
+            "processes",
+            "value_bytes",
+            "entries",
+            "ns_per_op",
+            "limit",
+            "ratio_to_limit",
+            "p50_ns",
+            "p99_ns",
+            "p999_ns",
+            "hit_ratio",
+            "dropped",
+            "conclusive",
         ] {
             assert!(fields.contains_key(name), "{name} is missing");
         }

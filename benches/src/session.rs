@@ -175,9 +175,8 @@ impl Measurement {
             operations: whole(self.operations_of_a_window).into(),
             wait_ticks_max: session.rate.ticks(WAIT_NS_MAX),
         };
-        let planned = Duration::from_secs_f64(
-            f64::from(pairs) * 2.0 * session.settings.window_ns / 1e9,
-        );
+        let planned =
+            Duration::from_secs_f64(f64::from(pairs) * 2.0 * session.settings.window_ns / 1e9);
         self.cell.run(&run, planned * 20 + RUN_TIME_SLACK)
     }
 
@@ -223,8 +222,8 @@ impl Measurement {
         }
         let totals = self.tally.totals();
         Ok(format!(
-            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} takes \
-             and {} evictions, no failed store",
+            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} \
+             takes and {} evictions, no failed store",
             totals.puts,
             self.cell.stored(),
             totals.hits,
@@ -310,7 +309,9 @@ impl Drop for Scratch {
 
 /// Removes what runs that were killed have left.
 fn remove_stale(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());

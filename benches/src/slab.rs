@@ -52,7 +52,7 @@ impl Geometry {
     /// The slot where the search for a hash starts: its leading bits.
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        index_of(u64::from(hash) * self.slots as u64 >> 32)
+        index_of((u64::from(hash) * self.slots as u64) >> 32)
     }
 }
 
@@ -72,7 +72,9 @@ impl<'a> Slab<'a> {
     /// Copies a value out.
     #[inline(always)]
     pub(crate) fn get(&self, key: &Key, value: &mut Vec<u8>) -> bool {
-        let Some((_, block)) = self.find(key) else { return false };
+        let Some((_, block)) = self.find(key) else {
+            return false;
+        };
         self.copy_out(block, value);
         true
     }
@@ -80,7 +82,9 @@ impl<'a> Slab<'a> {
     /// Stores an entry whose key is not there; `false` if no block is free.
     #[inline(always)]
     pub(crate) fn put(&mut self, key: &Key, value: &[u8]) -> bool {
-        let Some(block) = self.allocate() else { return false };
+        let Some(block) = self.allocate() else {
+            return false;
+        };
         let at = self.geometry.block(block);
         self.set_word(at, value.len() as u64);
         self.bytes[at + 8..at + BLOCK_HEADER_BYTES].copy_from_slice(key);
@@ -98,7 +102,9 @@ impl<'a> Slab<'a> {
     /// Copies a value out and removes the entry.
     #[inline(always)]
     pub(crate) fn take(&mut self, key: &Key, value: &mut Vec<u8>) -> bool {
-        let Some((slot, block)) = self.find(key) else { return false };
+        let Some((slot, block)) = self.find(key) else {
+            return false;
+        };
         self.copy_out(block, value);
         self.release(slot, block);
         true
@@ -107,7 +113,9 @@ impl<'a> Slab<'a> {
     /// Removes an entry.
     #[inline(always)]
     pub(crate) fn remove(&mut self, key: &Key) -> bool {
-        let Some((slot, block)) = self.find(key) else { return false };
+        let Some((slot, block)) = self.find(key) else {
+            return false;
+        };
         self.release(slot, block);
         true
     }

@@ -88,7 +88,9 @@ pub fn pin_to_processor(index: usize) -> bool {
         // SAFETY: the number is below the size of the set.
         unsafe { libc::CPU_ISSET(processor, &allowed) }
     });
-    let Some(chosen) = processors.into_iter().nth(index) else { return false };
+    let Some(chosen) = processors.into_iter().nth(index) else {
+        return false;
+    };
     // SAFETY: an all-zero set is valid: it is empty.
     let mut only = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
     // SAFETY: the number came out of a set of the same size.
@@ -134,9 +136,7 @@ impl Region {
     /// Makes a zeroed region, in a file if a path is given, else in an unnamed one.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => {
-                OpenOptions::new().read(true).write(true).create_new(true).open(path)?
-            }
+            Some(path) => OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
             None => memory_file(0)?,
         };
         file.set_len(bytes as u64)?;
@@ -215,9 +215,7 @@ impl LockedRegion {
     /// Makes a zeroed region with an unlocked mutex.
     pub fn create(path: Option<&Path>, bytes: usize) -> io::Result<Self> {
         let file = match path {
-            Some(path) => {
-                OpenOptions::new().read(true).write(true).create_new(true).open(path)?
-            }
+            Some(path) => OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
             None => memory_file(0)?,
         };
         file.set_len((MUTEX_BYTES + bytes) as u64)?;
@@ -324,11 +322,7 @@ impl BareMemory {
     ///
     /// What the system answers.
     pub fn map(descriptor: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
-        Ok(Self {
-            mapping: MmapOptions::new()
-                .len(bytes)
-                .map_raw(descriptor.as_raw_fd())?,
-        })
+        Ok(Self { mapping: MmapOptions::new().len(bytes).map_raw(descriptor.as_raw_fd())? })
     }
 
     /// The word with this index, which must lie in the mapping; only debug builds check.
@@ -338,13 +332,7 @@ impl BareMemory {
         // SAFETY: the word lies in the mapping, whose start is aligned, for callers that keep the
         // contract above; the benches, the only ones, take indexes from their own plans. Every bit
         // pattern is valid, and all other accesses during a comparison are atomic or reads.
-        unsafe {
-            &*self
-                .mapping
-                .as_ptr()
-                .cast::<AtomicU64>()
-                .wrapping_add(index)
-        }
+        unsafe { &*self.mapping.as_ptr().cast::<AtomicU64>().wrapping_add(index) }
     }
 
     /// Copies bytes out with the C library, starting at this word; only debug builds check.

@@ -23,7 +23,9 @@ const LIMIT_LANES: u32 = 16;
 
 /// Runs as a worker and ends the process, if the environment says that this is one.
 pub fn branch() {
-    let Ok(job) = std::env::var(WORKER_VARIABLE) else { return };
+    let Ok(job) = std::env::var(WORKER_VARIABLE) else {
+        return;
+    };
     let job: Job = match serde_json::from_str(&job) {
         Ok(job) => job,
         Err(error) => {
@@ -174,7 +176,9 @@ impl RowVisitor for Part<'_> {
             let lanes = self.lanes::<R>(worker);
             let mut side = match first.take() {
                 Some(side) => side,
-                None if R::PLACE == Place::Private => Side::new(R::create(&site)?, self.stream(lanes)),
+                None if R::PLACE == Place::Private => {
+                    Side::new(R::create(&site)?, self.stream(lanes))
+                }
                 None => {
                     let row = shared.pop().ok_or_else(|| {
                         Fault::setup(R::NAME, "share", "it does not live in threads")
@@ -221,10 +225,12 @@ fn run_all(workers: &mut [Worker], run: &Run) -> Result<Vec<Measured>, Fault> {
     thread::scope(|scope| {
         let threads: Vec<_> = workers
             .iter_mut()
-            .map(|worker| scope.spawn(move || {
-                worker.pin();
-                worker.run_or_abort(run)
-            }))
+            .map(|worker| {
+                scope.spawn(move || {
+                    worker.pin();
+                    worker.run_or_abort(run)
+                })
+            })
             .collect();
         let mut measured = Vec::new();
         let mut fault = None;

@@ -2,8 +2,8 @@
 //!
 //! The sequences are those that were recorded from rustls and OpenSSL servers (`benches/README.md`
 //! has the counts); here they are reduced to calls on a table. An *operation* is one that the TLS
-//! library asks for: a look-up, a store, a take. Removing the session that a full cache gives up for
-//! a new one is part of the store.
+//! library asks for: a look-up, a store, a take. Removing the session that a full cache gives up
+//! for a new one is part of the store.
 
 use serde::{Deserialize, Serialize};
 

@@ -119,7 +119,9 @@ impl Row for Model {
         if self.strikes(Wrong::TakesTwice) {
             return Ok(false);
         }
-        let Some(stored) = self.map.remove(&call.key) else { return Ok(false) };
+        let Some(stored) = self.map.remove(&call.key) else {
+            return Ok(false);
+        };
         value.clone_from(&stored);
         self.spoil(value);
         Ok(!self.strikes(Wrong::Forgets))

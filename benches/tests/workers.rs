@@ -91,7 +91,7 @@ fn every_row_runs() {
 }
 
 fn tables_work_in_unnamed_files() {
-    // A worker of a run is asked in a process of its own, since the place is an environment variable.
+    // This check runs in a process of its own, since the place is an environment variable.
     let executable = std::env::current_exe().expect("this executable");
     if std::env::var_os(DIRECTORY_VARIABLE).is_none() {
         let status = Command::new(executable)
@@ -132,8 +132,7 @@ fn a_killed_worker_is_an_error() {
 
 fn a_stopped_worker_is_an_error() {
     let session = session();
-    let (job, _control) =
-        session.job(cell(Workload::Read, RowName::CasBucket, 2)).expect("a job");
+    let (job, _control) = session.job(cell(Workload::Read, RowName::CasBucket, 2)).expect("a job");
     let mut cell = Cell::start(&job).expect("it starts");
     signal("STOP", cell.process_ids()[1]);
     let start = Instant::now();
@@ -142,15 +141,15 @@ fn a_stopped_worker_is_an_error() {
     assert!(start.elapsed() < Duration::from_secs(20), "after {:?}", start.elapsed());
     drop(cell);
     // A healthy cell is not called hung.
-    let mut cell = session.open(self::cell(Workload::Read, RowName::CasBucket, 2)).expect("it opens");
+    let mut cell =
+        session.open(self::cell(Workload::Read, RowName::CasBucket, 2)).expect("it opens");
     cell.operations(1000).expect("it runs");
     assert!(Tally::new(session.rate()).verdict().is_none());
 }
 
 fn be_a_parent() -> ! {
     let session = session();
-    let (job, _control) =
-        session.job(cell(Workload::Read, RowName::MutexSlab, 2)).expect("a job");
+    let (job, _control) = session.job(cell(Workload::Read, RowName::MutexSlab, 2)).expect("a job");
     let cell = Cell::start(&job).expect("it starts");
     let ids: Vec<String> = cell.process_ids().iter().map(u32::to_string).collect();
     println!("{}", ids.join(" "));

@@ -52,22 +52,13 @@ const EMPTY: u64 = 1 << 32;
 
 impl Buckets {
     /// For a table without such buckets.
-    pub const NONE: Self = Self {
-        index: Offset::new(0),
-        buckets: 0,
-        slots: 0,
-    };
+    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0 };
 }
 
 impl<M: Memory> Faulty<M> {
     /// Wraps the memory of one participant.
     pub fn new(memory: M, fault: Fault, at: Buckets) -> Self {
-        Self {
-            memory,
-            fault,
-            at,
-            seen: Arc::default(),
-        }
+        Self { memory, fault, at, seen: Arc::default() }
     }
 
     fn is_header(&self, at: Offset) -> bool {
@@ -92,8 +83,7 @@ impl<M: Memory> Faulty<M> {
                     let there = self.memory.load(at, Load::Acquire);
                     let next = (there ^ change).wrapping_add(VERSION);
                     let outcome =
-                        self.memory
-                            .compare_exchange(at, there, next, Rmw::AcqRel, Load::Relaxed);
+                        self.memory.compare_exchange(at, there, next, Rmw::AcqRel, Load::Relaxed);
                     if outcome.is_ok() {
                         return Some(Ok(current));
                     }
@@ -104,8 +94,7 @@ impl<M: Memory> Faulty<M> {
                 for slot in self.cleared(at, current, new) {
                     let word = self.memory.load(slot, Load::Relaxed);
                     let _ =
-                        self.memory
-                            .compare_exchange(slot, word, EMPTY, Rmw::AcqRel, Load::Relaxed);
+                        self.memory.compare_exchange(slot, word, EMPTY, Rmw::AcqRel, Load::Relaxed);
                 }
                 None
             }
@@ -164,8 +153,7 @@ impl<M: Memory> Memory for Faulty<M> {
         {
             return outcome;
         }
-        self.memory
-            .compare_exchange(at, current, new, success, failure)
+        self.memory.compare_exchange(at, current, new, success, failure)
     }
 
     #[track_caller]

@@ -142,17 +142,8 @@ impl Record {
 
 impl std::fmt::Display for Record {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            participant,
-            key,
-            operation,
-            invoked,
-            ..
-        } = self;
-        write!(
-            formatter,
-            "participant {participant}, key {key}: {operation} "
-        )?;
+        let Self { participant, key, operation, invoked, .. } = self;
+        write!(formatter, "participant {participant}, key {key}: {operation} ")?;
         match self.ending {
             Ending::Returned { answer, at } => write!(formatter, "{answer} [{invoked}, {at}]"),
             Ending::Killed { at } => write!(formatter, "killed [{invoked}, {at}]"),
@@ -164,10 +155,8 @@ impl std::fmt::Display for Record {
 /// Finds what is wrong with a list of records whatever the order of its operations: calls of one
 /// participant that overlap, answers that a verb does not have, values offered twice for a key.
 pub fn check_form(records: &[Record]) -> Result<(), Violation> {
-    let malformed = |problem, record: &Record| Violation::Malformed {
-        problem,
-        record: record.to_string(),
-    };
+    let malformed =
+        |problem, record: &Record| Violation::Malformed { problem, record: record.to_string() };
     let mut offered = HashSet::default();
     let mut by_participant: HashMap<u32, Vec<&Record>> = HashMap::default();
     for record in records {
@@ -178,33 +167,18 @@ pub fn check_form(records: &[Record]) -> Result<(), Violation> {
         if record.invoked >= 1 << 63 || (end >= 1 << 63 && end != u64::MAX) {
             return Err(malformed("instants are below 2^63", record));
         }
-        if record
-            .answer()
-            .is_some_and(|answer| !record.operation.can_answer(answer))
-        {
+        if record.answer().is_some_and(|answer| !record.operation.can_answer(answer)) {
             return Err(malformed("the verb has no such answer", record));
         }
         if record.operation.verb.writes() && !offered.insert((record.key, record.operation.value)) {
-            return Err(malformed(
-                "the value was offered before for this key",
-                record,
-            ));
+            return Err(malformed("the value was offered before for this key", record));
         }
-        by_participant
-            .entry(record.participant)
-            .or_default()
-            .push(record);
+        by_participant.entry(record.participant).or_default().push(record);
     }
     for calls in by_participant.values_mut() {
         calls.sort_unstable_by_key(|record| record.invoked);
-        if let Some(pair) = calls
-            .windows(2)
-            .find(|pair| pair[1].invoked < pair[0].end())
-        {
-            return Err(malformed(
-                "overlaps an earlier call of its participant",
-                pair[1],
-            ));
+        if let Some(pair) = calls.windows(2).find(|pair| pair[1].invoked < pair[0].end()) {
+            return Err(malformed("overlaps an earlier call of its participant", pair[1]));
         }
     }
     Ok(())
@@ -235,21 +209,12 @@ pub fn check_values(records: &[Record]) -> Result<(), Violation> {
         };
         let (key, participant) = (record.key, record.participant);
         if !offered.contains(&(key, value)) {
-            return Err(Violation::Invented {
-                key,
-                value,
-                participant,
-            });
+            return Err(Violation::Invented { key, value, participant });
         }
         if record.operation.verb == Verb::Take
             && let Some(first) = taken.insert((key, value), participant)
         {
-            return Err(Violation::TakenTwice {
-                key,
-                value,
-                first,
-                second: participant,
-            });
+            return Err(Violation::TakenTwice { key, value, first, second: participant });
         }
     }
     Ok(())

@@ -70,23 +70,13 @@ impl Scenario {
     /// The same with this kill.
     #[must_use]
     pub fn killed(&self, participant: u32, after_accesses: u64, lost: u64) -> Self {
-        let kill = Some(KillPoint {
-            participant,
-            after_accesses,
-            lost,
-        });
-        Self {
-            kill,
-            ..self.clone()
-        }
+        let kill = Some(KillPoint { participant, after_accesses, lost });
+        Self { kill, ..self.clone() }
     }
 
     /// Every call of the scenario, those before the start first.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
-        self.setup
-            .iter()
-            .chain(self.programs.iter().flatten())
-            .copied()
+        self.setup.iter().chain(self.programs.iter().flatten()).copied()
     }
 
     /// Number of keys: one more than the largest.
@@ -126,12 +116,7 @@ impl fmt::Display for Scenario {
             formatter.write_str(if index == 0 { "" } else { " | " })?;
             write_steps(formatter, program)?;
         }
-        if let Some(KillPoint {
-            participant,
-            after_accesses,
-            lost,
-        }) = self.kill
-        {
+        if let Some(KillPoint { participant, after_accesses, lost }) = self.kill {
             write!(formatter, " ! {participant}@{after_accesses}")?;
             if lost != 0 {
                 write!(formatter, "~{lost:x}")?;
@@ -185,24 +170,14 @@ impl FromStr for Scenario {
             Some((setup, programs)) => (parse_steps(setup)?, programs),
             None => (Vec::new(), rest),
         };
-        let programs: Vec<_> = programs
-            .split('|')
-            .map(parse_steps)
-            .collect::<Result<_, _>>()?;
+        let programs: Vec<_> = programs.split('|').map(parse_steps).collect::<Result<_, _>>()?;
         if let Some(KillPoint { participant, .. }) = kill
             && (participant == 0 || participant as usize > programs.len())
         {
             let programs = programs.len();
-            return Err(ScenarioError::Participant {
-                participant,
-                programs,
-            });
+            return Err(ScenarioError::Participant { participant, programs });
         }
-        Ok(Self {
-            setup,
-            programs,
-            kill,
-        })
+        Ok(Self { setup, programs, kill })
     }
 }
 
@@ -210,33 +185,24 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, ScenarioError> {
     if text.trim().is_empty() {
         return Err(ScenarioError::Empty);
     }
-    text.split(',')
-        .map(|step| parse_step(step.trim()))
-        .collect()
+    text.split(',').map(|step| parse_step(step.trim())).collect()
 }
 
 fn parse_step(text: &str) -> Result<Step, ScenarioError> {
     if text == "recover" {
         return Ok(Step::Recover);
     }
-    let wrong = || ScenarioError::Step {
-        text: text.to_owned(),
-    };
+    let wrong = || ScenarioError::Step { text: text.to_owned() };
     let (verb, key) = text.split_once(' ').ok_or_else(wrong)?;
     let verb = Verb::from_name(verb).ok_or_else(wrong)?;
     match key.trim().as_bytes() {
-        [key @ b'a'..=b'z'] => Ok(Step::Call {
-            verb,
-            key: key - b'a',
-        }),
+        [key @ b'a'..=b'z'] => Ok(Step::Call { verb, key: key - b'a' }),
         _ => Err(wrong()),
     }
 }
 
 fn parse_kill(text: &str) -> Result<KillPoint, ScenarioError> {
-    let wrong = || ScenarioError::Kill {
-        text: text.to_owned(),
-    };
+    let wrong = || ScenarioError::Kill { text: text.to_owned() };
     let (point, lost) = match text.split_once('~') {
         Some((point, lost)) => (point, u64::from_str_radix(lost, 16).map_err(|_| wrong())?),
         None => (text, 0),

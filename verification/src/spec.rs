@@ -34,14 +34,8 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 6] = [
-        Self::Get,
-        Self::Insert,
-        Self::Put,
-        Self::Replace,
-        Self::Remove,
-        Self::Take,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Get, Self::Insert, Self::Put, Self::Replace, Self::Remove, Self::Take];
 
     /// The verb's name, as scenarios spell it.
     pub const fn name(self) -> &'static str {

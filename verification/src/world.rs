@@ -50,12 +50,14 @@ impl<T> Ended<T> {
 /// whoever receives it sees all that the dead one stored.
 pub struct ModelLiveness<M> {
     beacons: M,
+    /// The participant's memory, whose stores are all made before a beacon changes.
+    memory: CrashMemory<M>,
     participant: u32,
     held: Mutex<Vec<RecordIndex>>,
 }
 
-/// A clock that all participants agree on; every look moves it on by a fixed step, so that a bounded
-/// wait in a model ends.
+/// A clock that all participants agree on; every look moves it on by a fixed step, so that a
+/// bounded wait in a model ends.
 pub struct ModelClock<M> {
     words: M,
     tick_ms: u64,
@@ -102,23 +104,17 @@ impl<X: Execution> World<X> {
     fn place_in(&self, participant: u32, memory: CrashMemory<X::Memory>) -> Place<X> {
         let liveness = Arc::new(ModelLiveness {
             beacons: self.outside.clone(),
+            memory: memory.clone(),
             participant,
             held: Mutex::default(),
         });
-        let clock = ModelClock {
-            words: self.outside.clone(),
-            tick_ms: self.tick_ms,
-        };
+        let clock = ModelClock { words: self.outside.clone(), tick_ms: self.tick_ms };
         let environment = Environment {
             liveness: Arc::clone(&liveness) as _,
             clock: Arc::new(clock),
             boot: [0; 2],
         };
-        Place {
-            memory,
-            environment,
-            liveness,
-        }
+        Place { memory, environment, liveness }
     }
 
     /// Starts a participant in its place. If it dies there, its beacons are freed.
@@ -149,6 +145,7 @@ impl<M: Memory> ModelLiveness<M> {
     }
 
     fn free(&self, record: RecordIndex) {
+        self.memory.release();
         self.beacons.fetch_and(beacon(record), 0, Rmw::Release);
     }
 }
@@ -156,20 +153,23 @@ impl<M: Memory> ModelLiveness<M> {
 impl<M: Memory> Liveness for ModelLiveness<M> {
     fn hold(&self, record: RecordIndex) -> bool {
         let mine = u64::from(self.participant) + 1;
+        self.memory.release();
         let taken = self
             .beacons
             .compare_exchange(beacon(record), 0, mine, Rmw::AcqRel, Load::Relaxed)
             .is_ok();
         if taken {
-            self.held
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(record);
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }
         taken
     }
 
+    /// A participant that unwinds keeps its beacons until it is dead: giving one back is an access,
+    /// and others would run in the middle of the unwind.
     fn release(&self, record: RecordIndex) {
+        if std::thread::panicking() {
+            return;
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(index) = held.iter().position(|held| *held == record) else {
             return;
@@ -189,27 +189,19 @@ impl<M: Memory> Liveness for ModelLiveness<M> {
 
 impl<M: Memory> Clock for ModelClock<M> {
     fn now_ms(&self) -> u64 {
-        self.words
-            .fetch_add(Offset::new(RECORDS), self.tick_ms, Rmw::Relaxed)
+        self.words.fetch_add(Offset::new(RECORDS), self.tick_ms, Rmw::Relaxed)
     }
 }
 
 fn beacon(record: RecordIndex) -> Offset {
     let record = u64::from(record.0);
-    assert!(
-        record < RECORDS,
-        "a model has {RECORDS} process records, not one numbered {record}"
-    );
+    assert!(record < RECORDS, "a model has {RECORDS} process records, not one numbered {record}");
     Offset::new(record)
 }
 
 impl<M> fmt::Debug for ModelLiveness<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "ModelLiveness of participant {}",
-            self.participant
-        )
+        write!(formatter, "ModelLiveness of participant {}", self.participant)
     }
 }
 
@@ -221,18 +213,12 @@ impl<M> fmt::Debug for ModelClock<M> {
 
 impl<X: Execution> fmt::Debug for World<X> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("World")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("World").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
 impl<X: Execution> fmt::Debug for Place<X> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Place")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Place").field("memory", &self.memory).finish_non_exhaustive()
     }
 }

@@ -15,11 +15,7 @@ const WORD: Offset = Offset::new(0);
 
 /// Runs a model on each engine and checks kind and wording of the failure, then has it again.
 fn fails<P: Model>(make: impl Fn() -> P, kind: FailureKind, wording: &str) {
-    let budget = Budget {
-        accesses: 200,
-        stall: Duration::from_secs(2),
-        ..Budget::executions(300)
-    };
+    let budget = Budget { accesses: 200, stall: Duration::from_secs(2), ..Budget::executions(300) };
     fn on<E: Engine, P: Model>(
         engine: &E,
         model: P,
@@ -36,10 +32,7 @@ fn fails<P: Model>(make: impl Fn() -> P, kind: FailureKind, wording: &str) {
         if kind != FailureKind::Divergent && kind != FailureKind::Stalled {
             let again = engine.replay(&model, budget, &failure.replay);
             let again = again.expect_failure("the replay");
-            assert_eq!(
-                (again.kind, &again.message),
-                (failure.kind, &failure.message)
-            );
+            assert_eq!((again.kind, &again.message), (failure.kind, &failure.message));
         }
     }
     on(&LoomEngine, make(), &budget, kind, wording);
@@ -84,11 +77,7 @@ impl Model for PanicsInParticipant {
 
 #[test]
 fn a_panic_in_a_participant_is_a_failure() {
-    fails(
-        || PanicsInParticipant,
-        FailureKind::Panic,
-        "somebody else was first",
-    );
+    fails(|| PanicsInParticipant, FailureKind::Panic, "somebody else was first");
 }
 
 struct NeverJoins;
@@ -104,11 +93,7 @@ impl Model for NeverJoins {
 
 #[test]
 fn a_participant_that_is_never_joined_is_a_leak() {
-    fails(
-        || NeverJoins,
-        FailureKind::Leak,
-        "0 of 1 participants were joined",
-    );
+    fails(|| NeverJoins, FailureKind::Leak, "0 of 1 participants were joined");
 }
 
 /// Keeps what an execution should have dropped.
@@ -150,20 +135,12 @@ impl Model for WaitsForNobody {
 
 #[test]
 fn waiting_for_something_that_nobody_does_is_over_budget() {
-    fails(
-        || WaitsForNobody { spins: true },
-        FailureKind::OverBudget,
-        "",
-    );
+    fails(|| WaitsForNobody { spins: true }, FailureKind::OverBudget, "");
 }
 
 #[test]
 fn a_loop_that_forgets_to_spin_is_over_budget() {
-    fails(
-        || WaitsForNobody { spins: false },
-        FailureKind::OverBudget,
-        "without spin",
-    );
+    fails(|| WaitsForNobody { spins: false }, FailureKind::OverBudget, "without spin");
 }
 
 /// Two participants that wait for each other's end.
@@ -210,11 +187,7 @@ impl Model for LoopsWithoutAccess {
 
 #[test]
 fn a_loop_without_any_access_is_stalled() {
-    fails(
-        || LoopsWithoutAccess,
-        FailureKind::Stalled,
-        "no shared access for 2s",
-    );
+    fails(|| LoopsWithoutAccess, FailureKind::Stalled, "no shared access for 2s");
 }
 
 /// Does something else each time.
@@ -236,11 +209,7 @@ impl Model for Counts {
 
 #[test]
 fn a_model_that_does_something_else_on_replay_is_divergent() {
-    fails(
-        || Counts(Mutex::new(0)),
-        FailureKind::Divergent,
-        "same choices",
-    );
+    fails(|| Counts(Mutex::new(0)), FailureKind::Divergent, "same choices");
 }
 
 struct Crowd;
@@ -265,4 +234,38 @@ fn loom_has_four_participants_beside_the_model_and_says_so() {
     let outcome = LoomEngine.run(&Arc::new(Crowd), &Budget::executions(10));
     let failure = outcome.expect_failure("five participants");
     assert_eq!(failure.kind, FailureKind::TooManyParticipants, "{failure}");
+}
+
+/// Makes the same accesses in the first executions, and others later.
+struct Drifts(Mutex<u64>);
+
+impl Model for Drifts {
+    fn run<X: Execution>(&self, execution: &X) {
+        let mut count = self.0.lock().unwrap();
+        *count += 1;
+        let late = *count > 4;
+        drop(count);
+        let memory = execution.memory(2);
+        let other = memory.clone();
+        let thread = execution.spawn(move || {
+            other.fetch_add(WORD, 1, Rmw::Relaxed);
+            if late {
+                other.load(WORD + 1, Load::Relaxed);
+                other.fetch_add(WORD + 1, 1, Rmw::Relaxed);
+            }
+            other.fetch_add(WORD, 1, Rmw::Relaxed);
+        });
+        memory.load(WORD, Load::Relaxed);
+        memory.fetch_add(WORD + 1, 1, Rmw::Relaxed);
+        memory.load(WORD, Load::Relaxed);
+        thread.join();
+    }
+}
+
+#[test]
+fn an_enumeration_notices_a_model_that_drifts() {
+    let outcome = DepthFirstEngine.run(&Arc::new(Drifts(Mutex::new(0))), &Budget::default());
+    let failure = outcome.expect_failure("a drifting model");
+    println!("{outcome}");
+    assert_eq!(failure.kind, FailureKind::Divergent, "{failure}");
 }

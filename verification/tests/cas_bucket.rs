@@ -18,13 +18,8 @@ const SLOTS: u32 = 3;
 
 /// One bucket, one slab of this many one-unit blocks.
 fn options(blocks: u32) -> TableOptions {
-    let shape = TableShape {
-        buckets: 1,
-        slots: SLOTS,
-        slabs: 1,
-        slab_units: blocks,
-        block_units_min: 1,
-    };
+    let shape =
+        TableShape { buckets: 1, slots: SLOTS, slabs: 1, slab_units: blocks, block_units_min: 1 };
     TableOptions {
         processes: 4,
         lines: 4,
@@ -54,17 +49,8 @@ impl<X: Execution> Stage<X> {
         let memory = Faulty::new(place.memory.clone(), Fault::None, Buckets::NONE);
         let table = CasBucket::create(memory, &options, &place.environment).expect("zeroed memory");
         let index = Layout::new(table.arena().geometry()).expect("made").index();
-        let buckets = Buckets {
-            index,
-            buckets: 1,
-            slots: SLOTS.into(),
-        };
-        Self {
-            world,
-            fault,
-            buckets,
-            table,
-        }
+        let buckets = Buckets { index, buckets: 1, slots: SLOTS.into() };
+        Self { world, fault, buckets, table }
     }
 
     fn join_at(&self, place: &Place<X>) -> CasBucket<Shared<X>> {
@@ -101,21 +87,14 @@ fn value(mark: u8) -> [u8; 16] {
 }
 
 fn entry<'a>(key: &'a [u8; 1], value: &'a [u8; 16]) -> Entry<'a> {
-    Entry {
-        key,
-        value,
-        metadata: value[0].into(),
-    }
+    Entry { key, value, metadata: value[0].into() }
 }
 
 /// The mark of a value that was read; fails on a torn one.
 fn whole(read: Option<u64>, bytes: &[u8]) -> Option<u8> {
     let metadata = read?;
     assert_eq!(bytes.len(), 16, "a value of another length");
-    assert!(
-        bytes.iter().all(|&byte| u64::from(byte) == metadata),
-        "torn: {metadata} {bytes:?}"
-    );
+    assert!(bytes.iter().all(|&byte| u64::from(byte) == metadata), "torn: {metadata} {bytes:?}");
     Some(bytes[0])
 }
 
@@ -133,12 +112,10 @@ fn take<T: Table>(table: &T, key: u8) -> Option<u8> {
 
 fn insert<T: Table>(table: &T, key: u8, mark: u8) -> Result<Option<u8>, Error> {
     let mut bytes = Vec::new();
-    Ok(
-        match table.insert(entry(&[key], &value(mark)), &mut bytes)? {
-            Insert::Inserted => None,
-            Insert::Exists { metadata } => whole(Some(metadata), &bytes),
-        },
-    )
+    Ok(match table.insert(entry(&[key], &value(mark)), &mut bytes)? {
+        Insert::Inserted => None,
+        Insert::Exists { metadata } => whole(Some(metadata), &bytes),
+    })
 }
 
 fn put<T: Table>(table: &T, key: u8, mark: u8) -> Result<Put, Error> {
@@ -158,10 +135,7 @@ impl Model for InsertInsert {
         let others: Vec<_> = (1..=2)
             .map(|mark| stage.spawn(mark, move |table| insert(&table, 1, mark as u8)))
             .collect();
-        let seen: Vec<_> = others
-            .into_iter()
-            .map(|other| finished(other.join()))
-            .collect();
+        let seen: Vec<_> = others.into_iter().map(|other| finished(other.join())).collect();
         let winner = stage.get(1).expect("one of them inserted");
         for (mark, seen) in (1..).zip(&seen) {
             let expected = if mark == winner { None } else { Some(winner) };
@@ -186,10 +160,7 @@ impl Model for RemoveInsertGet {
         finished(writer.join());
         let (first, second) = finished(reader.join());
         assert!(first.is_none_or(|mark| mark == 10 || mark == 11));
-        assert!(
-            !(first == Some(11) && second != Some(11)),
-            "{first:?} then {second:?}"
-        );
+        assert!(!(first == Some(11) && second != Some(11)), "{first:?} then {second:?}");
         assert_eq!(stage.get(1), Some(11));
         stage.check();
     }
@@ -228,10 +199,7 @@ impl Model for InsertThroughDifferentSlots {
             insert(&table, 2, 21)
         });
         let outcomes = [finished(first.join()), finished(second.join())];
-        let winners = outcomes
-            .iter()
-            .filter(|outcome| **outcome == Ok(None))
-            .count();
+        let winners = outcomes.iter().filter(|outcome| **outcome == Ok(None)).count();
         // Two live entries fill a bucket of three slots, so the first one may find it full.
         let full = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         assert!(winners == 1 && full <= 1, "{outcomes:?}");
@@ -251,11 +219,7 @@ impl Model for ReplaceRemove {
         let remover = stage.spawn(2, |table| table.remove(&[1]));
         let replaced = finished(replacer.join()).expect("blocks are left");
         // Whichever came first, the key was there for the remover.
-        assert_eq!(
-            finished(remover.join()),
-            Ok(Remove::Removed),
-            "{replaced:?}"
-        );
+        assert_eq!(finished(remover.join()), Ok(Remove::Removed), "{replaced:?}");
         assert_eq!(stage.get(1), None);
         stage.check();
     }
@@ -274,11 +238,8 @@ impl Model for TakeTake {
             assert_eq!(insert(&table, 1, 11), Ok(None));
             vec![first, take(&table, 1)]
         });
-        let mut taken: Vec<u8> = finished(first.join())
-            .into_iter()
-            .chain(finished(second.join()))
-            .flatten()
-            .collect();
+        let mut taken: Vec<u8> =
+            finished(first.join()).into_iter().chain(finished(second.join())).flatten().collect();
         taken.extend(stage.get(1));
         taken.sort_unstable();
         assert_eq!(taken, [10, 11], "each value once");
@@ -300,13 +261,7 @@ enum Verb {
     Take,
 }
 
-const VERBS: [Verb; 5] = [
-    Verb::Insert,
-    Verb::Put,
-    Verb::Replace,
-    Verb::Remove,
-    Verb::Take,
-];
+const VERBS: [Verb; 5] = [Verb::Insert, Verb::Put, Verb::Replace, Verb::Remove, Verb::Take];
 
 struct Death {
     verb: Verb,
@@ -342,9 +297,7 @@ impl Model for Death {
         let place = stage.world.mortal_place(1, self.kill);
         let table = stage.join_at(&place);
         let verb = self.verb;
-        let victim = stage
-            .world
-            .spawn(&place, move || Self::victim(verb, &table));
+        let victim = stage.world.spawn(&place, move || Self::victim(verb, &table));
         let survive = move |stage: &Stage<X>| {
             let survivor = stage.spawn(2, |table| (get(&table, 1), get(&table, 2)));
             finished(survivor.join())
@@ -357,21 +310,11 @@ impl Model for Death {
             (survive(&stage), ended)
         };
         let (firsts, seconds) = Self::possible(verb);
-        assert!(
-            firsts.contains(&first) && seconds.contains(&second),
-            "{first:?} {second:?}"
-        );
+        assert!(firsts.contains(&first) && seconds.contains(&second), "{first:?} {second:?}");
         let recovery = stage.table.recover().expect("writable");
-        assert_eq!(
-            recovery.processes == 1,
-            ended == Ended::Killed,
-            "{recovery:?}"
-        );
+        assert_eq!(recovery.processes == 1, ended == Ended::Killed, "{recovery:?}");
         let (first, second) = (stage.get(1), stage.get(2));
-        assert!(
-            firsts.contains(&first) && seconds.contains(&second),
-            "{first:?} {second:?}"
-        );
+        assert!(firsts.contains(&first) && seconds.contains(&second), "{first:?} {second:?}");
         let audit = stage.table.audit();
         assert!(audit.is_clean(), "{:?}", audit.findings);
         // Nothing is withheld: the bucket takes as many entries as it would without a death.
@@ -392,15 +335,8 @@ fn sweep<E: Engine>(
 ) -> (u64, u64) {
     let mut executions = 0;
     for after_accesses in 0..200 {
-        let kill = Kill {
-            after_accesses,
-            lost,
-        };
-        let model = Arc::new(Death {
-            verb,
-            kill,
-            concurrent,
-        });
+        let kill = Kill { after_accesses, lost };
+        let model = Arc::new(Death { verb, kill, concurrent });
         let outcome = engine.run(&model, budget);
         outcome.expect_pass(&format!("{verb:?} killed after {after_accesses}"));
         executions += outcome.executions;
@@ -415,18 +351,11 @@ fn sweep<E: Engine>(
 fn a_death_at_any_access_leaves_whole_entries_and_loses_no_block() {
     for verb in VERBS {
         for mask in [0, u64::MAX, 0x5555_5555_5555_5555, 0x3333_3333_3333_3333] {
-            let lost = if mask == 0 {
-                Lost::Nothing
-            } else {
-                Lost::Mask(mask)
-            };
+            let lost = if mask == 0 { Lost::Nothing } else { Lost::Mask(mask) };
             let budget = Budget::executions(2_000);
             let (accesses, executions) = sweep(&LoomEngine, verb, false, lost, &budget);
             println!("{verb:?}, lost {mask:#x}: {accesses} accesses, {executions} executions");
-            assert!(
-                accesses > 10,
-                "a sweep over {accesses} accesses is no sweep"
-            );
+            assert!(accesses > 10, "a sweep over {accesses} accesses is no sweep");
         }
     }
 }
@@ -445,10 +374,7 @@ fn passes<P: Model>(model: P, budget: &Budget) {
     let model = Arc::new(model);
     for (name, outcome) in [
         ("loom", LoomEngine.run(&model, budget)),
-        (
-            "shuttle",
-            ShuttleEngine::RANDOM.run(&model, &Budget::executions(3_000)),
-        ),
+        ("shuttle", ShuttleEngine::RANDOM.run(&model, &Budget::executions(3_000))),
     ] {
         println!("{} on {name}: {outcome}", model.name());
         outcome.expect_pass(name);
@@ -466,60 +392,38 @@ fn is_caught<P: Model>(model: P, reason: &str) -> bool {
     for outcome in &outcomes {
         println!("{}: {outcome}", model.name());
     }
-    let failures = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.failure.as_ref());
-    failures
-        .map(|failure| &failure.message)
-        .any(|message| message.contains(reason))
+    let failures = outcomes.iter().filter_map(|outcome| outcome.failure.as_ref());
+    failures.map(|failure| &failure.message).any(|message| message.contains(reason))
 }
 
 #[test]
 fn two_inserters_of_one_key_agree() {
-    passes(
-        InsertInsert(Fault::None),
-        &Budget::executions(50_000).preemptions(3),
-    );
+    passes(InsertInsert(Fault::None), &Budget::executions(50_000).preemptions(3));
 }
 
 #[test]
 fn a_reader_beside_remove_and_insert_sees_whole_entries() {
-    passes(
-        RemoveInsertGet(Fault::None),
-        &Budget::executions(50_000).preemptions(3),
-    );
+    passes(RemoveInsertGet(Fault::None), &Budget::executions(50_000).preemptions(3));
 }
 
 #[test]
 fn a_reader_beside_two_replacements_on_two_blocks_never_misses() {
-    passes(
-        GetReplaceReplace(Fault::None),
-        &Budget::executions(50_000).preemptions(3),
-    );
+    passes(GetReplaceReplace(Fault::None), &Budget::executions(50_000).preemptions(3));
 }
 
 #[test]
 fn insertions_through_different_free_slots_do_not_duplicate() {
-    passes(
-        InsertThroughDifferentSlots(Fault::None),
-        &Budget::executions(50_000).preemptions(2),
-    );
+    passes(InsertThroughDifferentSlots(Fault::None), &Budget::executions(50_000).preemptions(2));
 }
 
 #[test]
 fn a_removed_key_is_not_replaced_back() {
-    passes(
-        ReplaceRemove(Fault::None),
-        &Budget::executions(50_000).preemptions(3),
-    );
+    passes(ReplaceRemove(Fault::None), &Budget::executions(50_000).preemptions(3));
 }
 
 #[test]
 fn a_value_is_taken_at_most_once() {
-    passes(
-        TakeTake(Fault::None),
-        &Budget::executions(50_000).preemptions(2),
-    );
+    passes(TakeTake(Fault::None), &Budget::executions(50_000).preemptions(2));
 }
 
 #[test]
@@ -534,10 +438,7 @@ fn leaving_out_the_second_look_at_the_header_is_caught() {
 
 #[test]
 fn emptying_a_slot_blindly_is_caught() {
-    assert!(is_caught(
-        ReplaceRemove(Fault::SlotEmptiedBlindly),
-        "Removed"
-    ));
+    assert!(is_caught(ReplaceRemove(Fault::SlotEmptiedBlindly), "Removed"));
 }
 
 #[test]

@@ -12,13 +12,7 @@ use shm_verification::{
 };
 
 fn options() -> TableOptions {
-    let shape = TableShape {
-        buckets: 1,
-        slots: 15,
-        slabs: 1,
-        slab_units: 4,
-        block_units_min: 1,
-    };
+    let shape = TableShape { buckets: 1, slots: 15, slabs: 1, slab_units: 4, block_units_min: 1 };
     TableOptions {
         processes: 4,
         lines: 4,
@@ -58,21 +52,14 @@ fn get<T: Table>(table: &T, key: u8) -> Result<Option<u8>, Error> {
     let mut bytes = Vec::new();
     let read = table.get(&[key], &mut bytes)?;
     Ok(read.map(|metadata| {
-        assert!(
-            bytes.iter().all(|&byte| u64::from(byte) == metadata),
-            "torn: {bytes:?}"
-        );
+        assert!(bytes.iter().all(|&byte| u64::from(byte) == metadata), "torn: {bytes:?}");
         bytes[0]
     }))
 }
 
 fn insert<T: Table>(table: &T, key: u8, mark: u8) -> Result<Option<u64>, Error> {
     let mut bytes = Vec::new();
-    let entry = Entry {
-        key: &[key],
-        value: &[mark; 16],
-        metadata: mark.into(),
-    };
+    let entry = Entry { key: &[key], value: &[mark; 16], metadata: mark.into() };
     Ok(match table.insert(entry, &mut bytes)? {
         Insert::Inserted => None,
         Insert::Exists { metadata } => Some(metadata),
@@ -118,14 +105,8 @@ impl Model for InsertInsert {
                 world.spawn(&place, move || insert(&table, 2, mark))
             })
             .collect();
-        let outcomes: Vec<_> = others
-            .into_iter()
-            .map(|other| other.join().finished())
-            .collect();
-        let inserted = outcomes
-            .iter()
-            .filter(|outcome| **outcome == Some(Ok(None)))
-            .count();
+        let outcomes: Vec<_> = others.into_iter().map(|other| other.join().finished()).collect();
+        let inserted = outcomes.iter().filter(|outcome| **outcome == Some(Ok(None))).count();
         assert_eq!(inserted, 1, "one insertion wins: {outcomes:?}");
         let audit = table.audit();
         assert!(audit.is_clean(), "{:?}", audit.findings);
@@ -158,11 +139,7 @@ impl Model for Death {
                 let _ = insert(&victims, 2, 20);
             }
             Verb::Put => {
-                let _ = victims.put(Entry {
-                    key: &[1],
-                    value: &[12; 16],
-                    metadata: 12,
-                });
+                let _ = victims.put(Entry { key: &[1], value: &[12; 16], metadata: 12 });
             }
             Verb::Remove => {
                 let _ = victims.remove(&[1]);
@@ -176,9 +153,7 @@ impl Model for Death {
         };
         let survivors = world.place(2);
         let handle = join_at(&survivors, Fault::None, &survivors.environment);
-        let seen = world
-            .spawn(&survivors, move || (get(&handle, 1), get(&handle, 2)))
-            .join();
+        let seen = world.spawn(&survivors, move || (get(&handle, 1), get(&handle, 2))).join();
         let (first, second) = seen.finished().expect("it lives");
         if self.is_stopped && is_cut && first.is_err() {
             // The stopped owner may make others busy, for a bounded time, and nothing else.
@@ -194,10 +169,7 @@ impl Model for Death {
         if self.is_stopped {
             return;
         }
-        assert_eq!(
-            table.recover().expect("writable").processes,
-            u32::from(is_cut)
-        );
+        assert_eq!(table.recover().expect("writable").processes, u32::from(is_cut));
         let audit = table.audit();
         assert!(audit.is_clean(), "{:?}", audit.findings);
         for key in [1, 2, 3] {
@@ -210,19 +182,9 @@ impl Model for Death {
 
 fn sweep(verb: Verb, is_stopped: bool, lost: Lost) -> u64 {
     for after_accesses in 0..200 {
-        let kill = Kill {
-            after_accesses,
-            lost,
-        };
-        let model = Arc::new(Death {
-            verb,
-            kill,
-            is_stopped,
-        });
-        let budget = Budget {
-            accesses: 200_000,
-            ..Budget::executions(50)
-        };
+        let kill = Kill { after_accesses, lost };
+        let model = Arc::new(Death { verb, kill, is_stopped });
+        let budget = Budget { accesses: 200_000, ..Budget::executions(50) };
         let outcome = ShuttleEngine::RANDOM.run(&model, &budget);
         outcome.expect_pass(&format!("{verb:?} cut after {after_accesses}"));
         if !is_stopped {
@@ -240,17 +202,10 @@ fn sweep(verb: Verb, is_stopped: bool, lost: Lost) -> u64 {
 #[test]
 fn the_lock_of_the_dead_is_taken_over_and_nothing_is_lost() {
     for verb in [Verb::Insert, Verb::Put, Verb::Remove] {
-        for lost in [
-            Lost::Nothing,
-            Lost::Mask(u64::MAX),
-            Lost::Mask(0x5555_5555_5555_5555),
-        ] {
+        for lost in [Lost::Nothing, Lost::Mask(u64::MAX), Lost::Mask(0x5555_5555_5555_5555)] {
             let accesses = sweep(verb, false, lost);
             println!("{verb:?}, {lost:?}: killed before each of {accesses} accesses");
-            assert!(
-                (10..60).contains(&accesses),
-                "a sweep over {accesses} accesses is no sweep"
-            );
+            assert!((10..60).contains(&accesses), "a sweep over {accesses} accesses is no sweep");
         }
     }
 }
@@ -264,14 +219,8 @@ fn a_stopped_owner_makes_others_busy_and_nothing_else() {
 
 fn explore(is_lying: bool) -> [Outcome; 2] {
     let model = Arc::new(InsertInsert { is_lying });
-    let budget = Budget {
-        accesses: 20_000,
-        ..Budget::executions(20_000).preemptions(2)
-    };
-    [
-        LoomEngine.run(&model, &budget),
-        ShuttleEngine::RANDOM.run(&model, &budget),
-    ]
+    let budget = Budget { accesses: 20_000, ..Budget::executions(20_000).preemptions(2) };
+    [LoomEngine.run(&model, &budget), ShuttleEngine::RANDOM.run(&model, &budget)]
 }
 
 #[test]
@@ -284,14 +233,9 @@ fn two_inserters_of_one_key_agree() {
 
 #[test]
 fn a_lock_taken_from_the_living_is_caught() {
-    let failures: Vec<_> = explore(true)
-        .into_iter()
-        .filter_map(|outcome| outcome.failure)
-        .collect();
+    let failures: Vec<_> =
+        explore(true).into_iter().filter_map(|outcome| outcome.failure).collect();
     println!("{failures:?}");
     let is_reason = |message: &str| message.contains("wins") || message.contains("Findings");
-    assert!(
-        failures.iter().any(|failure| is_reason(&failure.message)),
-        "{failures:?}"
-    );
+    assert!(failures.iter().any(|failure| is_reason(&failure.message)), "{failures:?}");
 }

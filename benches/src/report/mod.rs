@@ -59,8 +59,21 @@ impl Report {
         let records = serde_json::to_string_pretty(&self.records).map_err(io::Error::other)?;
         std::fs::write(directory.join("results.json"), records + "\n")?;
         let page = directory.join("index.html");
-        std::fs::write(&page, page::html(self).map_err(|error| io::Error::other(error.to_string()))?)?;
+        std::fs::write(
+            &page,
+            page::html(self).map_err(|error| io::Error::other(error.to_string()))?,
+        )?;
         Ok(page)
+    }
+
+    /// What two measurements of one thing differ by in this run.
+    fn resolution(&self) -> String {
+        let share = crate::goals::Run(&self.records).resolution();
+        format!(
+            "limits paired with themselves tell differences above {} (5 % at least): \
+             smaller ones are no finding, and goals are judged with it",
+            percent(share)
+        )
     }
 
     /// What the default table loses, a line each.

@@ -14,7 +14,8 @@ const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; color: #282c34; max-width: 62rem; margin: 2rem auto;
        padding: 0 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-bottom: 2px solid #dee2e8; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0;
+        width: 100%; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #dee2e8; }
 th:first-child, td:first-child { text-align: left; }
 tr.ours { font-weight: 600; } tr.limit { color: #7a828e; } tr.open td { font-style: italic; }
@@ -39,6 +40,7 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
          <p class=\"note\">{}</p>\n",
         escape(&report.machine.summary())
     )?;
+    writeln!(out, "<p class=\"note\">{}</p>", escape(&report.resolution()))?;
     if report.quick {
         out.push_str("<p class=\"note\">Quick set: small tables and short runs.</p>\n");
     }
@@ -62,7 +64,9 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
 }
 
 fn write_goals(report: &Report, out: &mut String) -> std::fmt::Result {
-    out.push_str("<h2>Goals</h2>\n<table><tr><th>goal of cas_bucket</th><th>measured</th><th></th></tr>\n");
+    out.push_str(
+        "<h2>Goals</h2>\n<table><tr><th>goal of cas_bucket</th><th>measured</th><th></th></tr>\n",
+    );
     for goal in report.goals() {
         let class = match goal.verdict {
             Verdict::Met => "met",

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// What is drawn of one series in one row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Mark {
-    /// From the left edge to a value, the value beside it.
+    /// From the reference, or else from the left edge, to a value.
     Bar(f64),
     /// A value between two others.
     Range {
@@ -163,11 +163,14 @@ impl Plot {
         colour: RGBColor,
     ) -> Answer {
         let middle = top + MARK_HEIGHT / 2;
-        let value = match mark {
+        let (value, right) = match mark {
             Mark::Bar(value) => {
-                let corners = [(LABEL_WIDTH, top + 2), (scale.position(value), top + MARK_HEIGHT - 2)];
+                let from =
+                    self.reference.map_or(LABEL_WIDTH, |reference| scale.position(reference));
+                let to = scale.position(value);
+                let corners = [(from.min(to), top + 2), (from.max(to), top + MARK_HEIGHT - 2)];
                 area.draw(&Rectangle::new(corners, colour.filled()))?;
-                value
+                (value, value.max(self.reference.unwrap_or(value)))
             }
             Mark::Range { low, value, high } => {
                 let (from, to) = (scale.position(low), scale.position(high));
@@ -178,11 +181,11 @@ impl Plot {
                     area.draw(&PathElement::new(points, colour.stroke_width(2)))?;
                 }
                 area.draw(&Circle::new((scale.position(value), middle), 5, colour.filled()))?;
-                value
+                (value, high.max(value))
             }
         };
         let label = format!("{value:.*}", self.precision);
-        let at = (scale.position(mark.extent().1.max(value)) + 8, middle);
+        let at = (scale.position(right) + 8, middle);
         area.draw(&Text::new(label, at, text(12, HPos::Left, VPos::Center)))?;
         Ok(())
     }
@@ -220,7 +223,7 @@ fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
 
 /// A number of a scale, without what it does not need.
 fn number(value: f64) -> String {
-    if value >= 1000.0 {
+    if value >= 1000.0 && value % 1000.0 == 0.0 {
         format!("{}k", value / 1000.0)
     } else {
         format!("{value}")

@@ -19,14 +19,24 @@ fn write_text(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
             "  {:<12} {:>2} {:>8} {:>5} {:>9} {:>13} {:>7} {:>7} {:>8} {:>6} {:>7}",
-            "table", "P", "ns/op", "±", "x limit", "quartiles", "p50", "p99", "p99.9", "hits",
+            "table",
+            "P",
+            "ns/op",
+            "±",
+            "x limit",
+            "quartiles",
+            "p50",
+            "p99",
+            "p99.9",
+            "hits",
             "dropped"
         )?;
         for record in report.of(workload) {
             write_record(record, out)?;
         }
     }
-    section(out, "Against cas_bucket, time of the others (from ratios to the limit)", &report.factors())?;
+    let title = "Against cas_bucket, time of the others (from ratios to the limit)";
+    section(out, title, &report.factors())?;
     section(out, "Time of each of two workers against one alone", &report.scalings())?;
     section(out, "What cas_bucket loses", &or(report.losses(), "no cell of this run"))?;
     writeln!(out, "\nGoals")?;
@@ -36,6 +46,7 @@ fn write_text(report: &Report, out: &mut String) -> std::fmt::Result {
     section(out, "Churn", &or(report.churn.clone(), "not run"))?;
     section(out, "Cells that failed", &or(report.failures.clone(), "none"))?;
     section(out, "Facts", &report.facts)?;
+    writeln!(out, "  {}", report.resolution())?;
     writeln!(out, "  {}", report.machine.summary())?;
     let set = if report.quick { "quick set: small tables, short runs" } else { "full set" };
     writeln!(out, "  {set}; * runs as threads of one process; times are of each worker")

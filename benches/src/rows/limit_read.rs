@@ -1,7 +1,7 @@
 //! The limit of reads: the two dependent misses and the copy that no shared table can avoid.
 //!
 //! The index is perfect: the driver knows where an entry is. A look-up reads one word in a bucket
-//! line, then the entry that it names, and copies the value. Nothing is hashed, compared or checked.
+//! line, then the entry that it names, and copies the value. Nothing is hashed, compared, checked.
 
 use std::path::Path;
 
@@ -34,7 +34,10 @@ const ENTRIES_OF_A_LINE: usize = 4;
 const ENTRY_HEADER_BYTES: usize = 40;
 
 impl LimitRead {
-    fn with_bytes(site: &Site, bytes: impl FnOnce(usize) -> Result<Bytes, Fault>) -> Result<Self, Fault> {
+    fn with_bytes(
+        site: &Site,
+        bytes: impl FnOnce(usize) -> Result<Bytes, Fault>,
+    ) -> Result<Self, Fault> {
         let entries = to_index(site.entries);
         let index_bytes = entries.div_ceil(ENTRIES_OF_A_LINE) * 64;
         let entry_bytes =
@@ -111,7 +114,9 @@ impl Row for LimitRead {
         let entry = self.index_bytes + self.stored * self.entry_bytes;
         self.stored += 1;
         let slot = Self::slot(call.place);
-        let Bytes::Filling(region) = &mut self.bytes else { return Err(Self::refused("put")) };
+        let Bytes::Filling(region) = &mut self.bytes else {
+            return Err(Self::refused("put"));
+        };
         let bytes = region.bytes_mut();
         bytes[slot..slot + 8].copy_from_slice(&(entry as u64).to_ne_bytes());
         bytes[entry..entry + 8].copy_from_slice(&(value.len() as u64).to_ne_bytes());

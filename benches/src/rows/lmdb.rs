@@ -69,7 +69,9 @@ impl Row for Lmdb {
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let read = self.environment.read_txn().map_err(failed("get"))?;
         let stored = self.database.get(&read, &call.key).map_err(failed("get"))?;
-        let Some(stored) = stored else { return Ok(false) };
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
         Ok(true)
@@ -86,7 +88,9 @@ impl Row for Lmdb {
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let mut write = self.environment.write_txn().map_err(failed("take"))?;
         let stored = self.database.get(&write, &call.key).map_err(failed("take"))?;
-        let Some(stored) = stored else { return Ok(false) };
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
         self.database.delete(&mut write, &call.key).map_err(failed("take"))?;

@@ -7,8 +7,6 @@ mod mutex_slab;
 mod papaya;
 mod table;
 
-use std::sync::Arc;
-
 use shm_arena::MappedMemory;
 
 pub use limit_probe::LimitProbe;
@@ -19,7 +17,7 @@ pub use papaya::Papaya;
 pub use table::TableRow;
 
 /// Our default table.
-pub type CasBucket = TableRow<shm_table::CasBucket<Arc<MappedMemory>>>;
+pub type CasBucket = TableRow<shm_table::CasBucket<MappedMemory>>;
 
 /// The table of 1999.
-pub type Chained = TableRow<shm_table::Chained<Arc<MappedMemory>>>;
+pub type Chained = TableRow<shm_table::Chained<MappedMemory>>;

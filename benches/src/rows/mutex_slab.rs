@@ -22,8 +22,9 @@ impl Row for MutexSlab {
 
     fn create(site: &Site) -> Result<Self, Fault> {
         let geometry = Geometry::new(site.entries, site.value_bytes_max);
-        let region = LockedRegion::create(site.shared_file(Self::NAME).as_deref(), geometry.bytes())
-            .map_err(|error| Fault::setup(Self::NAME, "create", error))?;
+        let region =
+            LockedRegion::create(site.shared_file(Self::NAME).as_deref(), geometry.bytes())
+                .map_err(|error| Fault::setup(Self::NAME, "create", error))?;
         Ok(Self { geometry, region })
     }
 

@@ -45,7 +45,9 @@ impl Row for Papaya {
     #[inline(always)]
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let map = self.map.pin();
-        let Some(stored) = map.get(&call.key) else { return Ok(false) };
+        let Some(stored) = map.get(&call.key) else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
         Ok(true)
@@ -60,7 +62,9 @@ impl Row for Papaya {
     #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let map = self.map.pin();
-        let Some(stored) = map.remove(&call.key) else { return Ok(false) };
+        let Some(stored) = map.remove(&call.key) else {
+            return Ok(false);
+        };
         value.clear();
         value.extend_from_slice(stored);
         Ok(true)

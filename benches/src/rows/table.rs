@@ -2,11 +2,9 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 
 use shm_arena::{
-    AttachOptions, CreateOptions, Environment, MappedLiveness, MappedMemory, MappingOptions,
-    SegmentError, boot_id,
+    AttachOptions, CreateOptions, Environment, MappedMemory, MappingOptions, SegmentError,
 };
 use shm_table::{Design, Entry, Remove, TableOptions};
 
@@ -17,7 +15,7 @@ use crate::stream::Call;
 use crate::sys;
 
 /// The memory that an application hands to a table.
-type Shared = Arc<MappedMemory>;
+type Shared = MappedMemory;
 
 /// A worker's handle on one of our tables.
 #[derive(Debug)]
@@ -38,17 +36,8 @@ impl<D: Design<Shared>> TableRow<D> {
     }
 
     fn create_in(memory: &Shared, options: &TableOptions) -> Result<D, SegmentError> {
-        D::create(Arc::clone(memory), options, &environment(memory)?)
+        D::create(memory.clone(), options, &Environment::mapped(memory)?)
     }
-}
-
-/// Deaths are told by the kernel's locks on the segment, as in an application.
-fn environment(memory: &Shared) -> Result<Environment, SegmentError> {
-    Ok(Environment {
-        liveness: Arc::new(MappedLiveness::new(Arc::clone(memory))?),
-        boot: boot_id(),
-        ..Environment::default()
-    })
 }
 
 impl<D: Design<Shared> + 'static> Row for TableRow<D> {
@@ -69,7 +58,7 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
             .map_err(failed);
         }
         let memory = MappedMemory::memfd(Self::NAME, bytes, &MappingOptions::default());
-        let memory = Arc::new(memory.map_err(failed)?);
+        let memory = memory.map_err(failed)?;
         let table = Self::create_in(&memory, &options).map_err(failed)?;
         let descriptor = memory.descriptor().map_err(Fault::io("share the segment"))?;
         let address = sys::address_of(&descriptor).display().to_string();
@@ -93,9 +82,9 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
         } else {
             MappedMemory::attach(Path::new(address), &AttachOptions::default())
         };
-        let memory = Arc::new(memory.map_err(failed)?);
-        let environment = environment(&memory).map_err(failed)?;
-        let table = D::attach(Arc::clone(&memory), &environment).map_err(failed)?;
+        let memory = memory.map_err(failed)?;
+        let environment = Environment::mapped(&memory).map_err(failed)?;
+        let table = D::attach(memory.clone(), &environment).map_err(failed)?;
         Ok(Self { table, memory, address: address.to_owned() })
     }
 

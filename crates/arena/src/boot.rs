@@ -22,10 +22,7 @@ fn parse(text: &str) -> Option<[u64; 2]> {
         return None;
     }
     let (high, low) = digits.split_at(16);
-    Some([
-        u64::from_str_radix(high, 16).ok()?,
-        u64::from_str_radix(low, 16).ok()?,
-    ])
+    Some([u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?])
 }
 
 #[cfg(test)]
@@ -38,12 +35,9 @@ mod tests {
             parse("01234567-89ab-cdef-fedc-ba9876543210\n"),
             Some([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210])
         );
-        for wrong in [
-            "",
-            "0123",
-            "0123456789abcdef0123456789abcdeg",
-            "+123456789abcdef+123456789abcdef",
-        ] {
+        for wrong in
+            ["", "0123", "0123456789abcdef0123456789abcdeg", "+123456789abcdef+123456789abcdef"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

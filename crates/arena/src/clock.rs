@@ -20,9 +20,7 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-            })
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -60,9 +58,6 @@ mod tests {
         let after = BootClock.now_ms();
         let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
         let (low, high) = (before as f64 - 20.0, after as f64 + 20.0);
-        assert!(
-            (low..=high).contains(&(seconds * 1000.0)),
-            "{low} {seconds} {high}"
-        );
+        assert!((low..=high).contains(&(seconds * 1000.0)), "{low} {seconds} {high}");
     }
 }

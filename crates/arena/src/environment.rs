@@ -26,7 +26,7 @@ impl Environment {
     /// # Errors
     ///
     /// Those of [`MappedLiveness::new`]. A mapping that is only read needs no beacon and gets none.
-    pub fn mapped(memory: &Arc<MappedMemory>) -> Result<Self, SegmentError> {
+    pub fn mapped(memory: &MappedMemory) -> Result<Self, SegmentError> {
         let liveness: Arc<dyn Liveness> = if memory.is_writable() {
             Arc::new(MappedLiveness::new(memory.clone())?)
         } else {

@@ -3,11 +3,11 @@
 //! Written whole before anyone else can reach the segment; only the root word changes afterwards.
 //!
 //! ```text
-//! word  0 magic           1 word bytes | format version   2 fingerprint of all structures   3 byte order
-//!       4 word count      5 creation time    6-7 boot                          8 table kind
-//!       9 hash kind      10-11 hash secret  12 hash signature                 13 records | lines
-//!      14 slab units | smallest block units 15 slabs    16 index words        17-20 table's numbers
-//!      21 checksum of words 0 to 20         22 root word
+//! word  0 magic         1 word bytes | format version   2 fingerprint of all structures
+//!       3 byte order    4 word count        5 creation time     6-7 boot       8 table kind
+//!       9 hash kind    10-11 hash secret   12 hash signature   13 records | lines
+//!      14 slab units | smallest block units   15 slabs   16 index words   17-20 table's numbers
+//!      21 checksum of words 0 to 20           22 root word
 //! ```
 
 #![expect(clippy::cast_possible_truncation, reason = "words of the header are counted in usize")]

@@ -1,15 +1,15 @@
 //! Where everything lies in a segment, computed from the few numbers that its header records.
 //!
 //! ```text
-//! word 0        64         80            80+8R              …                    multiple of 8 each
+//! word 0        64         80            80+8R              …          multiple of 8 each
 //! ┌────────────┬──────────┬─────────────┬──────────────────┬─────────┬─────────┬─────────┬─────────┬────────┐
 //! │ header     │ control  │ process     │ participant      │ slab    │ hint    │ block   │ index   │ slabs  │
 //! │ 64 words   │ 16 words │ records R×8 │ lines L×16       │ words S │ words   │ words   │         │        │
 //! └────────────┴──────────┴─────────────┴──────────────────┴─────────┴─────────┴─────────┴─────────┴────────┘
 //! ```
 //!
-//! A process keeps its own copy of the layout from the moment it attaches: whatever later happens to
-//! the header cannot lead an access astray.
+//! A process keeps its own copy of the layout from the moment it attaches: whatever later happens
+//! to the header cannot lead an access astray.
 
 use crate::block::{Block, BlockWord, SizeClass, UNIT_WORDS};
 use crate::error::SegmentError;

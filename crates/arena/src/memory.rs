@@ -40,7 +40,8 @@ impl Offset {
 impl Add<u64> for Offset {
     type Output = Self;
 
-    /// The offset that lies `words` further on; wraps, so that a sum of garbage is only out of range.
+    /// The offset that lies `words` further on; wraps, so that a sum of garbage is only out of
+    /// range.
     #[inline]
     fn add(self, words: u64) -> Self {
         Self(self.0.wrapping_add(words))

@@ -44,10 +44,7 @@ impl Rmw {
 /// The word at an offset; an offset outside the memory is a defect of the caller.
 #[inline(always)]
 #[track_caller]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "segments exist on 64-bit machines alone"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "segments exist on 64-bit machines alone")]
 fn word(words: &[Word], at: Offset) -> &Word {
     &words[at.word() as usize]
 }

@@ -76,17 +76,9 @@ impl SessionCache {
         options: CacheOptions,
     ) -> Result<Self, OptionsError> {
         if options.ttl_ms == 0 || options.ttl_ms > TTL_MS_MAX {
-            return Err(OptionsError::Ttl {
-                ttl_ms: options.ttl_ms,
-            });
+            return Err(OptionsError::Ttl { ttl_ms: options.ttl_ms });
         }
-        Ok(Self {
-            table,
-            clock,
-            domain,
-            options,
-            tally: Tally::new(),
-        })
+        Ok(Self { table, clock, domain, options, tally: Tally::new() })
     }
 
     /// Copies a session out and leaves it there.
@@ -216,15 +208,8 @@ impl SessionCache {
 
     fn store(&self, key: &Key, value: &[u8]) -> Stored {
         let now_ms = self.clock.now_ms();
-        let metadata = Metadata::new(
-            now_ms.saturating_add(self.options.ttl_ms),
-            self.domain.tag(),
-        );
-        let entry = Entry {
-            key: key.bytes(),
-            value,
-            metadata: metadata.word(),
-        };
+        let metadata = Metadata::new(now_ms.saturating_add(self.options.ttl_ms), self.domain.tag());
+        let entry = Entry { key: key.bytes(), value, metadata: metadata.word() };
         let mut put = self.table.put(entry).map_err(Reason::from);
         if put == Err(Reason::Full) && self.make_room(now_ms) {
             put = self.table.put(entry).map_err(Reason::from);

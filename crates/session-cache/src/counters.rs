@@ -107,9 +107,7 @@ impl Tally {
 
     pub(crate) fn new() -> Self {
         const { assert!(Event::COUNT <= Self::STRIPE_WORDS) };
-        Self {
-            words: HeapMemory::new(Self::STRIPES * Self::STRIPE_WORDS + 2),
-        }
+        Self { words: HeapMemory::new(Self::STRIPES * Self::STRIPE_WORDS + 2) }
     }
 
     /// Counts one event. Wait-free.
@@ -180,13 +178,8 @@ mod tests {
 
     #[test]
     fn every_event_has_a_word_of_its_own() {
-        let mut events = vec![
-            Event::Hit,
-            Event::Miss,
-            Event::Expired,
-            Event::Inserted,
-            Event::Replaced,
-        ];
+        let mut events =
+            vec![Event::Hit, Event::Miss, Event::Expired, Event::Inserted, Event::Replaced];
         events.extend(Reason::ALL.map(Event::Declined));
         events.extend(Reason::ALL.map(Event::Unanswered));
         let mut indices: Vec<u64> = events.into_iter().map(Event::index).collect();
@@ -202,13 +195,7 @@ mod tests {
                 scope.spawn(|| (0..1000).for_each(|_| tally.count(Event::Hit)));
             }
         });
-        assert_eq!(
-            tally.read(),
-            Counters {
-                hits: 4000,
-                ..Counters::default()
-            }
-        );
+        assert_eq!(tally.read(), Counters { hits: 4000, ..Counters::default() });
     }
 
     #[test]

@@ -49,12 +49,7 @@ impl Domain {
     /// The same parts give the same domain in every process and on every machine: the first 128
     /// bits of SHA-256 over all parts, each preceded by its length.
     pub fn new(format: &str, parts: &DomainParts<'_>) -> Self {
-        let DomainParts {
-            protocol,
-            certificates,
-            client_auth,
-            application,
-        } = parts;
+        let DomainParts { protocol, certificates, client_auth, application } = parts;
         let mut digest = Sha256::new();
         add(&mut digest, b"shm-session-cache domain 1");
         add(&mut digest, format.as_bytes());
@@ -115,10 +110,7 @@ mod tests {
     #[test]
     fn the_digest_of_known_parts_is_pinned_across_builds_and_machines() {
         let domain = Domain::new("rustls 0.23", &PARTS);
-        assert_eq!(
-            format!("{domain:?}"),
-            "Domain(1e2c5c76662a6c680e61db32dcb8342b)"
-        );
+        assert_eq!(format!("{domain:?}"), "Domain(1e2c5c76662a6c680e61db32dcb8342b)");
     }
 
     #[test]
@@ -126,54 +118,21 @@ mod tests {
         let domains = [
             Domain::new("rustls 0.23", &PARTS),
             Domain::new("rustls 0.24", &PARTS),
+            Domain::new("rustls 0.23", &DomainParts { protocol: "quic", ..PARTS }),
+            Domain::new("rustls 0.23", &DomainParts { certificates: &[b"leaf"], ..PARTS }),
             Domain::new(
                 "rustls 0.23",
-                &DomainParts {
-                    protocol: "quic",
-                    ..PARTS
-                },
+                &DomainParts { certificates: &[b"leafi", b"ssuer"], ..PARTS },
             ),
+            Domain::new("rustls 0.23", &DomainParts { client_auth: ClientAuth::None, ..PARTS }),
             Domain::new(
                 "rustls 0.23",
-                &DomainParts {
-                    certificates: &[b"leaf"],
-                    ..PARTS
-                },
+                &DomainParts { client_auth: ClientAuth::Policy(b""), ..PARTS },
             ),
-            Domain::new(
-                "rustls 0.23",
-                &DomainParts {
-                    certificates: &[b"leafi", b"ssuer"],
-                    ..PARTS
-                },
-            ),
-            Domain::new(
-                "rustls 0.23",
-                &DomainParts {
-                    client_auth: ClientAuth::None,
-                    ..PARTS
-                },
-            ),
-            Domain::new(
-                "rustls 0.23",
-                &DomainParts {
-                    client_auth: ClientAuth::Policy(b""),
-                    ..PARTS
-                },
-            ),
-            Domain::new(
-                "rustls 0.23",
-                &DomainParts {
-                    application: b"",
-                    ..PARTS
-                },
-            ),
+            Domain::new("rustls 0.23", &DomainParts { application: b"", ..PARTS }),
         ];
         for (index, domain) in domains.iter().enumerate() {
-            assert!(
-                !domains[..index].contains(domain),
-                "domain {index} repeats an earlier one"
-            );
+            assert!(!domains[..index].contains(domain), "domain {index} repeats an earlier one");
         }
     }
 }

@@ -30,11 +30,8 @@ impl Metadata {
 
     /// The word of a session without flags. Of the tag the lower twelve bits count.
     pub const fn new(expiry_ms: u64, domain_tag: u16) -> Self {
-        let expiry_ms = if expiry_ms > Self::EXPIRY_MS_MAX {
-            Self::EXPIRY_MS_MAX
-        } else {
-            expiry_ms
-        };
+        let expiry_ms =
+            if expiry_ms > Self::EXPIRY_MS_MAX { Self::EXPIRY_MS_MAX } else { expiry_ms };
         let tag = (domain_tag & Self::TAG_MAX) as u64;
         Self(expiry_ms | tag << Self::EXPIRY_BITS)
     }
@@ -139,11 +136,7 @@ mod tests {
     fn a_session_with_an_unknown_flag_is_dead() {
         for flag in 60..64 {
             let word = Metadata::new(1_000, 7).word() | 1 << flag;
-            assert!(
-                !Metadata::from_word(word).is_live(500),
-                "{:?}",
-                Metadata::from_word(word)
-            );
+            assert!(!Metadata::from_word(word).is_live(500), "{:?}", Metadata::from_word(word));
         }
     }
 

@@ -15,10 +15,7 @@ pub struct CacheOptions {
 
 impl Default for CacheOptions {
     fn default() -> Self {
-        Self {
-            ttl_ms: 300_000,
-            sweep_interval_ms: Some(10_000),
-        }
+        Self { ttl_ms: 300_000, sweep_interval_ms: Some(10_000) }
     }
 }
 

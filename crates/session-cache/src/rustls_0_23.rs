@@ -57,9 +57,7 @@ impl RustlsSessions {
         options: CacheOptions,
     ) -> Result<Self, OptionsError> {
         let domain = Domain::new("rustls 0.23", may_resume);
-        Ok(Self {
-            cache: SessionCache::new(table, clock, domain, options)?,
-        })
+        Ok(Self { cache: SessionCache::new(table, clock, domain, options)? })
     }
 
     /// The cache below, for its counters and its sweep.

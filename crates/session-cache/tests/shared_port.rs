@@ -28,23 +28,12 @@ struct Row {
 #[test]
 fn a_client_that_returns_anywhere_is_always_resumed_with_the_shared_cache() -> Result<(), Failure> {
     let rows = run(&["--processes", "4", "--connections", "300", "--json"])?;
-    let kinds: Vec<_> = rows
-        .iter()
-        .map(|row| (row.tls.as_str(), row.cache.as_str()))
-        .collect();
-    let expected = [
-        ("1.2", "private"),
-        ("1.2", "shared"),
-        ("1.3", "private"),
-        ("1.3", "shared"),
-    ];
+    let kinds: Vec<_> = rows.iter().map(|row| (row.tls.as_str(), row.cache.as_str())).collect();
+    let expected = [("1.2", "private"), ("1.2", "shared"), ("1.3", "private"), ("1.3", "shared")];
     assert_eq!(kinds, expected);
     for row in &rows {
         assert_eq!(row.returns, 300, "{row:?}");
-        assert!(
-            row.visits.iter().all(|visits| *visits > 0),
-            "an idle process: {row:?}"
-        );
+        assert!(row.visits.iter().all(|visits| *visits > 0), "an idle process: {row:?}");
         if row.cache == "shared" {
             assert_eq!((row.resumed, row.rate), (300, 1.0), "{row:?}");
             assert_eq!((row.hits, row.declined), (300, 0), "{row:?}");
@@ -60,13 +49,7 @@ fn a_client_that_returns_anywhere_is_always_resumed_with_the_shared_cache() -> R
 #[test]
 fn one_process_needs_no_shared_cache() -> Result<(), Failure> {
     for row in run(&["--processes", "1", "--connections", "20", "--json"])? {
-        assert_eq!(
-            (row.resumed, row.visits),
-            (20, vec![21]),
-            "{} {}",
-            row.tls,
-            row.cache
-        );
+        assert_eq!((row.resumed, row.visits), (20, vec![21]), "{} {}", row.tls, row.cache);
     }
     Ok(())
 }
@@ -74,9 +57,7 @@ fn one_process_needs_no_shared_cache() -> Result<(), Failure> {
 #[test]
 fn a_number_of_processes_that_makes_no_sense_is_refused_with_the_range() -> Result<(), Failure> {
     for wrong in ["0", "65", "many"] {
-        let output = Command::new(example()?)
-            .args(["--processes", wrong])
-            .output()?;
+        let output = Command::new(example()?).args(["--processes", wrong]).output()?;
         let message = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(2), "{message}");
         assert!(message.contains("--processes"), "{message}");
@@ -101,20 +82,13 @@ fn the_servers_end_when_their_parent_is_killed() -> Result<(), Failure> {
     });
     parent.0.kill()?;
     parent.0.wait()?;
-    wait_until("all servers are gone", || {
-        children.iter().all(|child| is_gone(*child))
-    });
+    wait_until("all servers are gone", || children.iter().all(|child| is_gone(*child)));
     Ok(())
 }
 
 /// Runs the example and reads its report.
 fn run(arguments: &[&str]) -> Result<Vec<Row>, Failure> {
-    let mut child = Guard(
-        Command::new(example()?)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()?,
-    );
+    let mut child = Guard(Command::new(example()?).args(arguments).stdout(Stdio::piped()).spawn()?);
     let mut output = child.0.stdout.take().ok_or("the output is not piped")?;
     let reader = thread::spawn(move || std::io::read_to_string(&mut output));
     let mut status = None;
@@ -122,10 +96,7 @@ fn run(arguments: &[&str]) -> Result<Vec<Row>, Failure> {
         status = child.0.try_wait().expect("a child of this process");
         status.is_some()
     });
-    assert!(
-        status.is_some_and(|status| status.success()),
-        "the example failed: {status:?}"
-    );
+    assert!(status.is_some_and(|status| status.success()), "the example failed: {status:?}");
     let report = reader.join().map_err(|_| "the reader panicked")??;
     Ok(serde_json::from_str(&report)?)
 }
@@ -134,20 +105,13 @@ fn run(arguments: &[&str]) -> Result<Vec<Row>, Failure> {
 /// asked for.
 fn example() -> Result<PathBuf, Failure> {
     let folder = std::env::current_exe()?;
-    let folder = folder
-        .ancestors()
-        .nth(2)
-        .ok_or("the test is in no target folder")?;
+    let folder = folder.ancestors().nth(2).ok_or("the test is in no target folder")?;
     let executable = folder.join("examples").join("shared_port");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = fs::metadata(&executable)
-        .and_then(|file| file.modified())
-        .ok();
+    let built = fs::metadata(&executable).and_then(|file| file.modified()).ok();
     if built < newest(&root.join("src"))?.max(newest(&root.join("examples"))?) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(root)
-            .args(["build", "--example", "shared_port"]);
+        cargo.current_dir(root).args(["build", "--example", "shared_port"]);
         if folder.ends_with("release") {
             cargo.arg("--release");
         }
@@ -174,9 +138,7 @@ fn newest(folder: &Path) -> Result<Option<SystemTime>, Failure> {
 
 /// The processes whose parent is this one.
 fn children_of(parent: u32) -> Vec<u32> {
-    let pids = fs::read_dir("/proc")
-        .expect("a process file system")
-        .flatten();
+    let pids = fs::read_dir("/proc").expect("a process file system").flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| stat(*pid).is_some_and(|(_, of)| of == parent))
         .collect()

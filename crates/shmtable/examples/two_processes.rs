@@ -29,20 +29,12 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 fn parent(path: &Path) -> Result<(), Box<dyn Error>> {
     let (options, file) = (TableOptions::default(), CreateOptions::default());
     let table = SharedTable::create_file(path, Kind::CasBucket, &options, &file)?;
-    let question = Entry {
-        key: b"question",
-        value: b"six times seven",
-        metadata: 0,
-    };
+    let question = Entry { key: b"question", value: b"six times seven", metadata: 0 };
     assert_eq!(table.put(question)?, Put::Inserted);
-    let child = Command::new(env::current_exe()?)
-        .env(TABLE, path)
-        .status()?;
+    let child = Command::new(env::current_exe()?).env(TABLE, path).status()?;
     assert!(child.success(), "the child failed: {child}");
     let mut answer = Vec::new();
-    table
-        .get(b"answer", &mut answer)?
-        .ok_or("the child left no answer")?;
+    table.get(b"answer", &mut answer)?.ok_or("the child left no answer")?;
     println!("the child answered: {}", String::from_utf8(answer)?);
     Ok(())
 }
@@ -50,15 +42,9 @@ fn parent(path: &Path) -> Result<(), Box<dyn Error>> {
 fn child(path: &Path) -> Result<(), Box<dyn Error>> {
     let table = SharedTable::attach_file(path, &AttachOptions::default())?;
     let mut question = Vec::new();
-    table
-        .take(b"question", &mut question)?
-        .ok_or("the parent left no question")?;
+    table.take(b"question", &mut question)?.ok_or("the parent left no question")?;
     assert_eq!(question, b"six times seven");
-    let answer = Entry {
-        key: b"answer",
-        value: b"forty-two",
-        metadata: 0,
-    };
+    let answer = Entry { key: b"answer", value: b"forty-two", metadata: 0 };
     assert_eq!(table.put(answer)?, Put::Inserted);
     Ok(())
 }

@@ -5,8 +5,8 @@
 //!
 //! A bucket is a chain of blocks; one lock guards all of them, readers included. What the original
 //! lacked is *takeover*: the lock names its owner, an owner that is dead loses it to whoever asks,
-//! and since each change of a chain is one store, the chains are whole at every instant at which the
-//! owner can die.
+//! and since each change of a chain is one store, the chains are whole at every instant at which
+//! the owner can die.
 //!
 //! # Layout
 //!
@@ -18,10 +18,10 @@
 //!
 //! # Operations
 //!
-//! Each verb takes the lock, walks one chain, and gives the lock back. *insert* writes an entry whose
-//! next is the head and stores it as the head. *remove* stores the entry's next in what pointed to
-//! it. *replace* writes an entry whose next is the old one's and stores it in what pointed to the old
-//! one. *get* and *take* copy the value out under the lock.
+//! Each verb takes the lock, walks one chain, and gives the lock back. *insert* writes an entry
+//! whose next is the head and stores it as the head. *remove* stores the entry's next in what
+//! pointed to it. *replace* writes an entry whose next is the old one's and stores it in what
+//! pointed to the old one. *get* and *take* copy the value out under the lock.
 //!
 //! # Invariants
 //!
@@ -53,8 +53,8 @@
 //!
 //! Every verb waits for a live owner at most 100 ms and then answers *busy*; a stopped owner that
 //! comes back finds its lock or nobody's harm, since nobody takes a lock from the living. Readers
-//! write the lock, so a read-only handle cannot read. Chains have no bound but the number of blocks.
-//! The number of buckets is fixed.
+//! write the lock, so a read-only handle cannot read. Chains have no bound but the number of
+//! blocks. The number of buckets is fixed.
 //!
 //! # Source
 //!

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 
 use shm_arena::{
     AttachOptions, CreateOptions, Environment, MappedMemory, MappingOptions, SegmentError,
@@ -40,7 +39,7 @@ impl SharedTable {
     /// As [`MappedMemory::attach`]; then [`SegmentError::InFile`] with the field of the header that
     /// differs and both values. The file is left as it was.
     pub fn attach_file(path: &Path, file: &AttachOptions) -> Result<Self, SegmentError> {
-        let memory = Arc::new(MappedMemory::attach(path, file)?);
+        let memory = MappedMemory::attach(path, file)?;
         Self::join(memory).map_err(|error| error.in_file(path))
     }
 
@@ -80,7 +79,7 @@ impl SharedTable {
         mapping: &MappingOptions,
     ) -> Result<Self, SegmentError> {
         let bytes = Self::byte_count(kind, options)?;
-        let memory = Arc::new(MappedMemory::memfd(name, bytes, mapping)?);
+        let memory = MappedMemory::memfd(name, bytes, mapping)?;
         Self::fill(kind, memory, options)
     }
 
@@ -93,7 +92,7 @@ impl SharedTable {
         descriptor: OwnedFd,
         file: &AttachOptions,
     ) -> Result<Self, SegmentError> {
-        Self::join(Arc::new(MappedMemory::attach_descriptor(descriptor, file)?))
+        Self::join(MappedMemory::attach_descriptor(descriptor, file)?)
     }
 
     fn byte_count(kind: Kind, options: &TableOptions) -> Result<u64, SegmentError> {
@@ -102,15 +101,15 @@ impl SharedTable {
 
     fn fill(
         kind: Kind,
-        memory: Arc<MappedMemory>,
+        memory: MappedMemory,
         options: &TableOptions,
     ) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::create(kind, MappedMemory::clone(&memory), options, &environment)
+        Self::create(kind, memory, options, &environment)
     }
 
-    fn join(memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
+    fn join(memory: MappedMemory) -> Result<Self, SegmentError> {
         let environment = Environment::mapped(&memory)?;
-        Self::attach(MappedMemory::clone(&memory), &environment)
+        Self::attach(memory, &environment)
     }
 }

@@ -7,7 +7,8 @@ use crate::entry::EntryShape;
 /// What the creator of a table chooses. Everything is recorded in the segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableOptions {
-    /// Entries that the table has to hold, of [`value_bytes`](Self::value_bytes) each. Default 1024.
+    /// Entries that the table has to hold, of [`value_bytes`](Self::value_bytes) each. Default
+    /// 1024.
     pub entries: u64,
     /// Bytes of a typical key. Default 32.
     pub key_bytes: usize,

@@ -46,10 +46,7 @@ impl Engine for DepthFirstEngine {
 
     /// The order of the enumeration is fixed, so the execution with this number is the same again.
     fn replay<P: Model>(&self, model: &Arc<P>, budget: &Budget, replay: &Replay) -> Outcome {
-        let budget = Budget {
-            executions: replay.execution.max(1),
-            ..budget.clone()
-        };
+        let budget = Budget { executions: replay.execution.max(1), ..budget.clone() };
         explore(&self.name(), model, &budget)
     }
 }
@@ -59,15 +56,11 @@ fn explore<P: Model>(name: &str, model: &Arc<P>, budget: &Budget) -> Outcome {
     supervise(name, budget, move |budget, ledger| {
         let chooser = Box::new(Tree::new(budget.preemptions));
         match drive(&model, budget, ledger, chooser, 1) {
-            Stop::Exhausted => Coverage::Complete {
-                preemptions: budget.preemptions,
-            },
-            Stop::Executions => Coverage::Bounded {
-                why: format!("limit of {} executions", budget.executions),
-            },
-            Stop::Time => Coverage::Bounded {
-                why: format!("time limit of {:?}", budget.time),
-            },
+            Stop::Exhausted => Coverage::Complete { preemptions: budget.preemptions },
+            Stop::Executions => {
+                Coverage::Bounded { why: format!("limit of {} executions", budget.executions) }
+            }
+            Stop::Time => Coverage::Bounded { why: format!("time limit of {:?}", budget.time) },
         }
     })
 }
@@ -132,18 +125,16 @@ impl Tree {
         }
     }
 
-    /// Remembers who uses which word. Alone, a participant shares nothing.
+    /// Remembers who uses which word. Once all others have been joined, an access comes after all
+    /// of theirs.
     fn learn(&mut self, current: usize, tasks: &[Task]) {
-        let alive = tasks
-            .iter()
-            .filter(|task| task.status != Status::Ended)
-            .count();
+        let after_all = (0..).zip(tasks).all(|(index, task)| index == current || task.joined);
         let (word, writes) = match tasks[current].step {
             Step::Load { word } => (word, false),
             Step::Store { word } | Step::Rmw { word } => (word, true),
             Step::Local | Step::Fence | Step::SequentialFence => return,
         };
-        if alive < 2 || tasks[current].status != Status::Ready {
+        if after_all || tasks[current].status != Status::Ready {
             return;
         }
         if self.words.len() <= word {
@@ -168,20 +159,13 @@ impl Tree {
 
     /// Whether the bound leaves this task alone to move.
     fn is_bound_to(&self, last: u64) -> bool {
-        last != 0
-            && self
-                .preemptions
-                .is_some_and(|bound| self.preempted >= bound)
+        last != 0 && self.preemptions.is_some_and(|bound| self.preempted >= bound)
     }
 
     /// The alternatives of a new choice, the first to explore last.
     fn alternatives(&self, eligible: u64, tasks: &[Task]) -> Vec<usize> {
         let last = eligible & 1 << self.last;
-        let candidates = if self.is_bound_to(last) {
-            last
-        } else {
-            eligible
-        } & !self.asleep;
+        let candidates = if self.is_bound_to(last) { last } else { eligible } & !self.asleep;
         let mut left: Vec<_> = members(candidates).collect();
         let sleeps = self.preemptions.is_none();
         left.sort_by_key(|&task| {
@@ -265,18 +249,9 @@ impl Chooser for Tree {
         }
         if self.depth == self.path.len() {
             let left = self.alternatives(eligible, tasks);
-            self.path.push(Choice::Task {
-                left,
-                asleep: self.asleep,
-                eligible,
-            });
+            self.path.push(Choice::Task { left, asleep: self.asleep, eligible });
         }
-        let Choice::Task {
-            left,
-            asleep,
-            eligible: before,
-        } = &self.path[self.depth]
-        else {
+        let Choice::Task { left, asleep, eligible: before } = &self.path[self.depth] else {
             return Turn::Divergent;
         };
         if *before != eligible {
@@ -294,11 +269,7 @@ impl Chooser for Tree {
         if self.depth == self.path.len() {
             self.path.push(Choice::Value { now: 0, options });
         }
-        let Choice::Value {
-            now,
-            options: before,
-        } = self.path[self.depth]
-        else {
+        let Choice::Value { now, options: before } = self.path[self.depth] else {
             self.diverged = true;
             return 0;
         };

@@ -60,13 +60,8 @@ pub(crate) struct Counts {
 
 impl Ledger {
     pub(crate) fn new(accesses_max: u32) -> Self {
-        let counts = Counts {
-            accesses_max,
-            ..Counts::default()
-        };
-        Self {
-            counts: Arc::new(Mutex::new(counts)),
-        }
+        let counts = Counts { accesses_max, ..Counts::default() };
+        Self { counts: Arc::new(Mutex::new(counts)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -114,11 +109,7 @@ impl Ledger {
         }
         let (spawned, joined) = (counts.spawned, counts.joined);
         (counts.spawned, counts.joined) = (0, 0);
-        let kept = counts
-            .memories
-            .drain(..)
-            .filter(|memory| memory.strong_count() > 0)
-            .count();
+        let kept = counts.memories.drain(..).filter(|memory| memory.strong_count() > 0).count();
         drop(counts);
         if joined < spawned {
             let message = format!("{joined} of {spawned} participants were joined: join each one");

@@ -59,6 +59,8 @@ pub(crate) struct Task {
     pub(crate) step: Step,
     /// It waits for somebody else's store, and none was made since.
     pub(crate) waiting: bool,
+    /// It ended, and somebody knows.
+    pub(crate) joined: bool,
     /// Waits since its last write.
     pub(crate) waits: u32,
 }
@@ -202,6 +204,7 @@ impl Shared {
             run = self.switch(run);
         }
         run.machine.join(me, other);
+        run.tasks[other].joined = true;
     }
 
     /// Makes an access when its turn has come. `None`: the execution is over and the participant is
@@ -324,6 +327,7 @@ impl Run {
             status: Status::Ready,
             step: Step::Local,
             waiting: false,
+            joined: false,
             waits: 0,
         });
         self.bodies.push(Some(body));
@@ -336,12 +340,7 @@ impl Run {
             return;
         }
         if !self.tasks.iter().any(|task| task.status == Status::Ready) {
-            let waiting: Vec<_> = self
-                .tasks
-                .iter()
-                .enumerate()
-                .filter_map(describe_join)
-                .collect();
+            let waiting: Vec<_> = self.tasks.iter().enumerate().filter_map(describe_join).collect();
             if !waiting.is_empty() {
                 let message = format!("nobody can move: {}", waiting.join(", "));
                 self.fail(FailureKind::Deadlock, message);
@@ -425,10 +424,7 @@ fn describe_join((index, task): (usize, &Task)) -> Option<String> {
 }
 
 /// Gives control to whoever resumed this coroutine.
-#[expect(
-    deprecated,
-    reason = "the scoped form would have to reach every access"
-)]
+#[expect(deprecated, reason = "the scoped form would have to reach every access")]
 fn give_way() {
     generator::yield_with(());
 }
@@ -436,18 +432,23 @@ fn give_way() {
 /// Coroutines, kept from one execution to the next.
 #[derive(Default)]
 pub(crate) struct Crew {
-    members: Vec<Generator<'static, (), ()>>,
+    members: Vec<Option<Generator<'static, (), ()>>>,
 }
 
 impl Crew {
     fn start(&mut self, member: usize, body: impl FnOnce() + Send + 'static) {
-        match self.members.get_mut(member) {
+        if self.members.len() <= member {
+            self.members.resize_with(member + 1, || None);
+        }
+        match &mut self.members[member] {
             Some(idle) => idle.init_code(body),
-            None => self.members.push(Gn::new_opt(STACK_WORDS, body)),
+            none => *none = Some(Gn::new_opt(STACK_WORDS, body)),
         }
     }
 
     fn resume(&mut self, member: usize) {
-        self.members[member].resume();
+        if let Some(member) = &mut self.members[member] {
+            member.resume();
+        }
     }
 }

@@ -44,22 +44,16 @@ impl Engine for LoomEngine {
 
     fn run<P: Model>(&self, model: &Arc<P>, budget: &Budget) -> Outcome {
         let body = Arc::clone(model);
-        let outcome = supervise(&self.name(), budget, move |budget, ledger| {
-            explore(&body, budget, ledger)
-        });
+        let outcome =
+            supervise(&self.name(), budget, move |budget, ledger| explore(&body, budget, ledger));
         confirmed(self, model, budget, outcome)
     }
 
     /// loom enumerates in a fixed order, so the execution with this number is the same again.
     fn replay<P: Model>(&self, model: &Arc<P>, budget: &Budget, replay: &Replay) -> Outcome {
         let body = Arc::clone(model);
-        let budget = Budget {
-            executions: replay.execution.max(1),
-            ..budget.clone()
-        };
-        supervise(&self.name(), &budget, move |budget, ledger| {
-            explore(&body, budget, ledger)
-        })
+        let budget = Budget { executions: replay.execution.max(1), ..budget.clone() };
+        supervise(&self.name(), &budget, move |budget, ledger| explore(&body, budget, ledger))
     }
 }
 
@@ -79,9 +73,7 @@ fn explore<P: Model>(model: &Arc<P>, budget: &Budget, ledger: &Ledger) -> Covera
     builder.log = false;
     let (inner, body) = (ledger.clone(), Arc::clone(model));
     builder.check(move || {
-        let execution = LoomExecution {
-            ledger: inner.clone(),
-        };
+        let execution = LoomExecution { ledger: inner.clone() };
         inner.start();
         body.run(&execution);
     });
@@ -90,13 +82,9 @@ fn explore<P: Model>(model: &Arc<P>, budget: &Budget, ledger: &Ledger) -> Covera
         let why = format!("limit of {} executions", budget.executions);
         Coverage::Bounded { why }
     } else if started.elapsed() >= budget.time {
-        Coverage::Bounded {
-            why: format!("time limit of {:?}", budget.time),
-        }
+        Coverage::Bounded { why: format!("time limit of {:?}", budget.time) }
     } else {
-        Coverage::Complete {
-            preemptions: budget.preemptions,
-        }
+        Coverage::Complete { preemptions: budget.preemptions }
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use shm_arena::Memory;
 
 pub use depth_first::DepthFirstEngine;
-pub(crate) use ledger::{Access, Ledger};
+pub(crate) use ledger::{Access, Ledger, mix};
 pub(crate) use lockstep::{Shared, Step};
 pub use loom::{LoomEngine, LoomExecution};
 pub use outcome::{Budget, Coverage, Failure, FailureKind, Outcome, Replay};

@@ -38,19 +38,13 @@ impl Default for Budget {
 impl Budget {
     /// The default with this many executions at most.
     pub fn executions(executions: u64) -> Self {
-        Self {
-            executions,
-            ..Self::default()
-        }
+        Self { executions, ..Self::default() }
     }
 
     /// The same with a bound on preemptions.
     #[must_use]
     pub fn preemptions(self, preemptions: u32) -> Self {
-        Self {
-            preemptions: Some(preemptions),
-            ..self
-        }
+        Self { preemptions: Some(preemptions), ..self }
     }
 
     /// The same with another seed.
@@ -124,11 +118,7 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {}; replay {}",
-            self.kind, self.message, self.replay
-        )
+        write!(formatter, "{}: {}; replay {}", self.kind, self.message, self.replay)
     }
 }
 
@@ -145,11 +135,7 @@ pub struct Replay {
 
 impl fmt::Display for Replay {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}/{}/{}",
-            self.engine, self.seed, self.execution
-        )
+        write!(formatter, "{}/{}/{}", self.engine, self.seed, self.execution)
     }
 }
 
@@ -159,20 +145,10 @@ impl FromStr for Replay {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("replay {text:?} is not engine/seed/execution");
         let mut parts = text.rsplitn(3, '/');
-        let execution = parts
-            .next()
-            .and_then(|part| part.parse().ok())
-            .ok_or_else(wrong)?;
-        let seed = parts
-            .next()
-            .and_then(|part| part.parse().ok())
-            .ok_or_else(wrong)?;
+        let execution = parts.next().and_then(|part| part.parse().ok()).ok_or_else(wrong)?;
+        let seed = parts.next().and_then(|part| part.parse().ok()).ok_or_else(wrong)?;
         let engine = parts.next().ok_or_else(wrong)?.to_owned();
-        Ok(Self {
-            engine,
-            seed,
-            execution,
-        })
+        Ok(Self { engine, seed, execution })
     }
 }
 
@@ -218,9 +194,7 @@ impl Outcome {
     /// The failure, or a panic that says that there is none: for tests.
     #[track_caller]
     pub fn expect_failure(&self, name: &str) -> &Failure {
-        self.failure
-            .as_ref()
-            .unwrap_or_else(|| panic!("{name} was expected to fail: {self}"))
+        self.failure.as_ref().unwrap_or_else(|| panic!("{name} was expected to fail: {self}"))
     }
 }
 
@@ -234,12 +208,7 @@ impl fmt::Display for Outcome {
         match (&self.failure, &self.coverage) {
             (Some(failure), _) => write!(formatter, "FAILED: {failure}"),
             (None, Coverage::Complete { preemptions: None }) => formatter.write_str("complete"),
-            (
-                None,
-                Coverage::Complete {
-                    preemptions: Some(bound),
-                },
-            ) => {
+            (None, Coverage::Complete { preemptions: Some(bound) }) => {
                 write!(formatter, "complete up to {bound} preemptions")
             }
             (None, Coverage::Bounded { why }) => write!(formatter, "bounded: {why}"),

@@ -74,14 +74,8 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned());
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .or_else(|| {
-            payload
-                .downcast_ref::<Defect>()
-                .map(|defect| defect.message.clone())
-        })
+        .or_else(|| payload.downcast_ref::<Defect>().map(|defect| defect.message.clone()))
         .unwrap_or_else(|| "a panic that is no text".to_owned())
 }

@@ -36,12 +36,7 @@ impl<T: Send + 'static> Participant<T> {
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
             }),
         );
-        Self {
-            index,
-            ledger: ledger.clone(),
-            result,
-            wait,
-        }
+        Self { index, ledger: ledger.clone(), result, wait }
     }
 
     /// Index of the participant, from 1.
@@ -54,11 +49,7 @@ impl<T: Send + 'static> Participant<T> {
     pub fn join(self) -> T {
         (self.wait)();
         self.ledger.join();
-        let value = self
-            .result
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let value = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.expect("a joined participant has returned: a panic in it ends the execution")
     }
 }

@@ -46,14 +46,10 @@ pub struct ShuttleExecution {
 
 impl ShuttleEngine {
     /// Random schedules.
-    pub const RANDOM: Self = Self {
-        choice: Shuttle::Random,
-    };
+    pub const RANDOM: Self = Self { choice: Shuttle::Random };
 
     /// Probabilistic concurrency testing with depth 3.
-    pub const PCT: Self = Self {
-        choice: Shuttle::Pct { depth: 3 },
-    };
+    pub const PCT: Self = Self { choice: Shuttle::Pct { depth: 3 } };
 
     fn explore<P: Model>(
         self,
@@ -64,11 +60,7 @@ impl ShuttleEngine {
     ) -> Coverage {
         let started = Instant::now();
         let scheduler: Box<dyn Scheduler + Send> = match self.choice {
-            Shuttle::Random => Box::new(Seeded {
-                seed: budget.seed,
-                next: from,
-                state: 0,
-            }),
+            Shuttle::Random => Box::new(Seeded { seed: budget.seed, next: from, state: 0 }),
             Shuttle::Pct { depth } => Box::new(PctScheduler::new_from_seed(
                 budget.seed,
                 depth.max(1) as usize,
@@ -84,9 +76,7 @@ impl ShuttleEngine {
         };
         let (inner, body) = (ledger.clone(), Arc::clone(model));
         Runner::new(scheduler, configuration(budget)).run(move || {
-            let execution = ShuttleExecution {
-                ledger: inner.clone(),
-            };
+            let execution = ShuttleExecution { ledger: inner.clone() };
             inner.start();
             body.run(&execution);
         });
@@ -125,11 +115,7 @@ impl Engine for ShuttleEngine {
             Shuttle::Random => (execution, 1),
             Shuttle::Pct { .. } => (1, execution),
         };
-        let budget = Budget {
-            executions,
-            seed: replay.seed,
-            ..budget.clone()
-        };
+        let budget = Budget { executions, seed: replay.seed, ..budget.clone() };
         let (engine, body) = (*self, Arc::clone(model));
         supervise(&self.name(), &budget, move |budget, ledger| {
             engine.explore(&body, budget, from, ledger)
@@ -149,19 +135,9 @@ fn configuration(budget: &Budget) -> Config {
 
 /// One execution of nothing, so that shuttle has its panic hook installed.
 pub(super) fn run_nothing() {
-    let inner = Box::new(Seeded {
-        seed: 1,
-        next: 1,
-        state: 0,
-    });
+    let inner = Box::new(Seeded { seed: 1, next: 1, state: 0 });
     let until = (Instant::now(), Duration::MAX);
-    let scheduler = Limited {
-        inner,
-        left: 1,
-        chosen: false,
-        started: false,
-        until,
-    };
+    let scheduler = Limited { inner, left: 1, chosen: false, started: false, until };
     Runner::new(scheduler, configuration(&Budget::default())).run(|| {});
 }
 
@@ -193,8 +169,8 @@ impl Execution for ShuttleExecution {
     }
 }
 
-/// Any runnable participant with the same chance, with a seed of its own for each execution, so that
-/// one can be had again without those before it.
+/// Any runnable participant with the same chance, with a seed of its own for each execution, so
+/// that one can be had again without those before it.
 #[derive(Debug)]
 struct Seeded {
     seed: u64,
@@ -216,9 +192,7 @@ impl Scheduler for Seeded {
         _is_yielding: bool,
     ) -> Option<TaskId> {
         let choice = self.next_u64() % runnable.len() as u64;
-        runnable
-            .get(usize::try_from(choice).ok()?)
-            .map(|task| task.id())
+        runnable.get(usize::try_from(choice).ok()?).map(|task| task.id())
     }
 
     fn next_u64(&mut self) -> u64 {

@@ -11,8 +11,8 @@ use super::outcome::{Budget, Coverage, Failure, FailureKind, Outcome, Replay};
 use super::{Engine, Model, panics};
 
 /// Explores on a thread of its own, so that a model that stops moving is a failure and not a hang.
-/// Such a thread is abandoned. `explore` is called twice: once for the first execution alone, to see
-/// whether it is the same again.
+/// Such a thread is abandoned. `explore` is called twice: once for the first execution alone, to
+/// see whether it is the same again.
 pub(crate) fn supervise<F>(engine: &str, budget: &Budget, explore: F) -> Outcome
 where
     F: Fn(&Budget, &Ledger) -> Coverage + Send + 'static,
@@ -35,30 +35,20 @@ where
         Some((_, Err((kind, message)))) => (None, Some((kind, message))),
         None => (None, Some((FailureKind::Stalled, stalled(budget.stall)))),
     };
-    if failure
-        .as_ref()
-        .is_none_or(|(kind, _)| *kind != FailureKind::Stalled)
-    {
+    if failure.as_ref().is_none_or(|(kind, _)| *kind != FailureKind::Stalled) {
         // The result was received, so the thread is at its end.
         let _ = worker.join();
     }
     let counts = ledger.counts();
-    let replay = Replay {
-        engine: engine.to_owned(),
-        seed: budget.seed,
-        execution: counts.executions,
-    };
+    let replay =
+        Replay { engine: engine.to_owned(), seed: budget.seed, execution: counts.executions };
     let why = "stopped at the first failure".to_owned();
     Outcome {
         executions: counts.executions,
         kills: counts.kills,
         relaxed_stores_max: counts.relaxed_stores_max,
         coverage: coverage.unwrap_or(Coverage::Bounded { why }),
-        failure: failure.map(|(kind, message)| Failure {
-            kind,
-            message,
-            replay,
-        }),
+        failure: failure.map(|(kind, message)| Failure { kind, message, replay }),
         elapsed: started.elapsed(),
     }
 }
@@ -69,10 +59,7 @@ where
     F: Fn(&Budget, &Ledger) -> Coverage,
 {
     let again = Ledger::new(budget.accesses);
-    let once = Budget {
-        executions: 1,
-        ..budget.clone()
-    };
+    let once = Budget { executions: 1, ..budget.clone() };
     panics::catch(|| drop(explore(&once, &again)))?;
     panics::catch(|| again.close())?;
     if again.counts().first_fingerprint == ledger.counts().first_fingerprint {

@@ -41,10 +41,7 @@ pub struct ViewEngine {
 impl Default for ViewEngine {
     /// Uniform scheduling, 40 % of the loads choose.
     fn default() -> Self {
-        Self {
-            scheduling: Scheduling::Uniform,
-            stale_percent: 40,
-        }
+        Self { scheduling: Scheduling::Uniform, stale_percent: 40 }
     }
 }
 
@@ -69,11 +66,7 @@ impl Engine for ViewEngine {
     }
 
     fn replay<P: Model>(&self, model: &Arc<P>, budget: &Budget, replay: &Replay) -> Outcome {
-        let budget = Budget {
-            executions: 1,
-            seed: replay.seed,
-            ..budget.clone()
-        };
+        let budget = Budget { executions: 1, seed: replay.seed, ..budget.clone() };
         self.from(model, &budget, replay.execution.max(1))
     }
 }
@@ -120,10 +113,7 @@ pub(super) fn drive<P: Model>(
         }
         ledger.start();
         shared.lock().chooser.start(execution);
-        let context = ViewExecution {
-            shared: shared.clone(),
-            ledger: ledger.clone(),
-        };
+        let context = ViewExecution { shared: shared.clone(), ledger: ledger.clone() };
         let body = Arc::clone(model);
         let ran = shared.execute(&mut crew, Box::new(move || body.run(&context)));
         ledger.ran(ran.accesses, ran.fingerprint);
@@ -189,14 +179,7 @@ const CHANGE_SPAN: u64 = 200;
 
 impl Random {
     fn new(engine: ViewEngine, seed: u64) -> Self {
-        Self {
-            engine,
-            seed,
-            state: 0,
-            ranks: Vec::new(),
-            steps: 0,
-            changes: Vec::new(),
-        }
+        Self { engine, seed, state: 0, ranks: Vec::new(), steps: 0, changes: Vec::new() }
     }
 
     fn next(&mut self) -> u64 {
@@ -233,10 +216,7 @@ impl Chooser for Random {
 
     fn task(&mut self, current: usize, tasks: &[Task]) -> Turn {
         let ready = |task: &Task| task.status == Status::Ready;
-        let eager = tasks
-            .iter()
-            .filter(|task| ready(task) && !task.waiting)
-            .count();
+        let eager = tasks.iter().filter(|task| ready(task) && !task.waiting).count();
         let eligible = |task: &Task| ready(task) && (eager == 0 || !task.waiting);
         let mut indices = (0..tasks.len()).filter(|&index| eligible(&tasks[index]));
         if self.engine.scheduling == Scheduling::Uniform {
@@ -252,9 +232,7 @@ impl Chooser for Random {
         if self.changes.contains(&self.steps) {
             self.ranks[current] = u64::MAX / 2 + self.steps;
         }
-        indices
-            .min_by_key(|&index| self.ranks[index])
-            .map_or(Turn::Redundant, Turn::Task)
+        indices.min_by_key(|&index| self.ranks[index]).map_or(Turn::Redundant, Turn::Task)
     }
 
     fn value(&mut self, options: usize) -> usize {

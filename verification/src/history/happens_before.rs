@@ -37,10 +37,7 @@ pub fn check_happens_before(
             chains.entry(record.participant).or_default().push(index);
         }
     }
-    let mut checked = Checked {
-        operations: records.len() as u64,
-        ..Checked::default()
-    };
+    let mut checked = Checked { operations: records.len() as u64, ..Checked::default() };
     for (key, chains) in keys {
         let chains = chains.into_values().collect();
         let configurations = Search::new(records, chains, &precedes).run(key)?;
@@ -87,27 +84,18 @@ impl<'a> Search<'a> {
                     u32::try_from(earlier).expect("histories are shorter than 2^32")
                 };
                 let of = |index: &usize| {
-                    (0..chains.len())
-                        .map(|other| need(*index, other))
-                        .collect::<Vec<_>>()
+                    (0..chains.len()).map(|other| need(*index, other)).collect::<Vec<_>>()
                 };
                 chain.iter().map(of).collect()
             })
             .collect();
-        Self {
-            records,
-            chains,
-            needs,
-        }
+        Self { records, chains, needs }
     }
 
     /// The number of configurations visited until an explanation was found.
     fn run(&self, key: u32) -> Result<u64, Violation> {
         let mut visited = RapidHashSet::default();
-        let mut stack = vec![Configuration {
-            taken: vec![0; self.chains.len()],
-            state: None,
-        }];
+        let mut stack = vec![Configuration { taken: vec![0; self.chains.len()], state: None }];
         let mut deepest = stack[0].clone();
         while let Some(mut configuration) = stack.pop() {
             self.settle(&mut configuration);
@@ -137,10 +125,7 @@ impl<'a> Search<'a> {
         let position = configuration.taken[chain] as usize;
         let index = *self.chains[chain].get(position)?;
         let needs = &self.needs[chain][position];
-        let ready = needs
-            .iter()
-            .zip(&configuration.taken)
-            .all(|(need, taken)| need <= taken);
+        let ready = needs.iter().zip(&configuration.taken).all(|(need, taken)| need <= taken);
         ready.then(|| &self.records[index])
     }
 
@@ -171,10 +156,7 @@ impl<'a> Search<'a> {
                 continue;
             };
             let mut push = |state| {
-                let mut next = Configuration {
-                    taken: from.taken.clone(),
-                    state,
-                };
+                let mut next = Configuration { taken: from.taken.clone(), state };
                 next.taken[chain] += 1;
                 stack.push(next);
             };
@@ -202,24 +184,16 @@ impl<'a> Search<'a> {
             let position = (*taken as usize).checked_sub(1)?;
             Some(self.records[chain[position]].invoked)
         };
-        self.chains
-            .iter()
-            .zip(&configuration.taken)
-            .filter_map(last)
-            .max()
-            .unwrap_or(0)
+        self.chains.iter().zip(&configuration.taken).filter_map(last).max().unwrap_or(0)
     }
 
     /// Whether only pending operations are left.
     fn is_explained(&self, configuration: &Configuration) -> bool {
-        self.chains
-            .iter()
-            .zip(&configuration.taken)
-            .all(|(chain, taken)| {
-                chain[*taken as usize..]
-                    .iter()
-                    .all(|index| matches!(self.records[*index].ending, Ending::Pending))
-            })
+        self.chains.iter().zip(&configuration.taken).all(|(chain, taken)| {
+            chain[*taken as usize..]
+                .iter()
+                .all(|index| matches!(self.records[*index].ending, Ending::Pending))
+        })
     }
 
     fn unexplained(&self, key: u32, deepest: &Configuration) -> Violation {
@@ -227,9 +201,7 @@ impl<'a> Search<'a> {
             .filter_map(|chain| self.enabled(deepest, chain))
             .map(ToString::to_string)
             .collect();
-        let state = deepest
-            .state
-            .map_or("absent".to_owned(), |value| value.to_string());
+        let state = deepest.state.map_or("absent".to_owned(), |value| value.to_string());
         Violation::Unexplained {
             key,
             record: next.first().cloned().unwrap_or_default(),
@@ -245,9 +217,5 @@ impl<'a> Search<'a> {
 
 /// Operations taken.
 fn taken(configuration: &Configuration) -> u64 {
-    configuration
-        .taken
-        .iter()
-        .map(|taken| u64::from(*taken))
-        .sum()
+    configuration.taken.iter().map(|taken| u64::from(*taken)).sum()
 }

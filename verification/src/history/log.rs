@@ -50,13 +50,7 @@ impl Log {
         let mut recorded = self.lock();
         let invoked = recorded.tick();
         let ending = Ending::Pending;
-        recorded.records.push(Record {
-            participant,
-            key,
-            operation,
-            invoked,
-            ending,
-        });
+        recorded.records.push(Record { participant, key, operation, invoked, ending });
         Ticket(recorded.records.len() - 1)
     }
 

@@ -51,10 +51,7 @@ pub fn check_real_time(records: &[Record]) -> Result<Checked, Violation> {
         }
     }
     events.sort_unstable();
-    let mut checked = Checked {
-        operations: records.len() as u64,
-        ..Checked::default()
-    };
+    let mut checked = Checked { operations: records.len() as u64, ..Checked::default() };
     for of_key in events.chunk_by(|left, right| left.key() == right.key()) {
         let mut search = Search::new(records, of_key[0].key());
         for event in of_key {
@@ -173,11 +170,7 @@ impl<'a> Search<'a> {
             noops: 0,
             writes: 0,
             replaces: 0,
-            configurations: vec![Configuration {
-                state: None,
-                done: 0,
-                free: 0,
-            }],
+            configurations: vec![Configuration { state: None, done: 0, free: 0 }],
             next: Vec::new(),
             stack: Vec::new(),
             visited: RapidHashSet::default(),
@@ -207,16 +200,9 @@ impl<'a> Search<'a> {
         let slot = self.vacant.trailing_zeros() as usize;
         if slot == OPEN_MAX {
             let problem = format!("more than {OPEN_MAX} operations overlap");
-            return Err(Violation::Undecided {
-                key: self.key,
-                problem,
-            });
+            return Err(Violation::Undecided { key: self.key, problem });
         }
-        let open = Open {
-            record,
-            operation,
-            answer,
-        };
+        let open = Open { record, operation, answer };
         if slot == self.open.len() {
             self.open.push(open);
         } else {
@@ -271,9 +257,7 @@ impl<'a> Search<'a> {
         self.next.dedup();
         self.drop_covered();
         std::mem::swap(&mut self.configurations, &mut self.next);
-        self.configurations_max = self
-            .configurations_max
-            .max(self.configurations.len() as u64);
+        self.configurations_max = self.configurations_max.max(self.configurations.len() as u64);
         self.vacant |= bit;
         self.noops &= !bit;
         self.writes &= !bit;
@@ -300,10 +284,7 @@ impl<'a> Search<'a> {
             }
             if self.visited.len() + self.next.len() > CONFIGURATIONS_MAX {
                 let problem = format!("more than {CONFIGURATIONS_MAX} configurations");
-                return Err(Violation::Undecided {
-                    key: self.key,
-                    problem,
-                });
+                return Err(Violation::Undecided { key: self.key, problem });
             }
         }
         Ok(())
@@ -346,11 +327,8 @@ impl<'a> Search<'a> {
     }
 
     fn unexplained(&self, slot: usize) -> Violation {
-        let mut states: Vec<_> = self
-            .configurations
-            .iter()
-            .map(|configuration| configuration.state)
-            .collect();
+        let mut states: Vec<_> =
+            self.configurations.iter().map(|configuration| configuration.state).collect();
         states.dedup();
         let states: Vec<_> = states
             .iter()
@@ -368,11 +346,7 @@ impl<'a> Search<'a> {
             context: format!(
                 "possible states before: {}; overlapping operations: {}",
                 states.join(", "),
-                if overlapping.is_empty() {
-                    "none".to_owned()
-                } else {
-                    overlapping.join("; ")
-                },
+                if overlapping.is_empty() { "none".to_owned() } else { overlapping.join("; ") },
             ),
         }
     }

@@ -39,9 +39,8 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
     let mut random = SmallRng::seed_from_u64(shape.seed);
     let mut records: Vec<Record> = Vec::with_capacity(shape.operations);
     let mut states: Vec<Option<Value>> = vec![None; shape.keys as usize];
-    let mut people: Vec<(u32, Stage)> = (0..shape.participants)
-        .map(|participant| (participant, Stage::Idle))
-        .collect();
+    let mut people: Vec<(u32, Stage)> =
+        (0..shape.participants).map(|participant| (participant, Stage::Idle)).collect();
     let mut participants = shape.participants;
     let mut offered = 0;
     let mut instant = 0;
@@ -55,14 +54,9 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
             Stage::Idle if records.len() < shape.operations => {
                 offered += 1;
                 let value = Value::new(offered).expect("counted from one");
-                let operation = Operation {
-                    verb: choose_verb(&mut random),
-                    value,
-                };
+                let operation = Operation { verb: choose_verb(&mut random), value };
                 let key = random.random_range(0..shape.keys);
-                *stage = Stage::Called {
-                    record: records.len(),
-                };
+                *stage = Stage::Called { record: records.len() };
                 records.push(Record {
                     participant: *participant,
                     key,
@@ -81,10 +75,7 @@ pub fn linearizable(shape: Shape) -> Vec<Record> {
             }
             Stage::Done { record, .. } if dies => *stage = Stage::Dead { record },
             Stage::Done { record, answer } => {
-                records[record].ending = Ending::Returned {
-                    answer,
-                    at: instant,
-                };
+                records[record].ending = Ending::Returned { answer, at: instant };
                 *stage = Stage::Idle;
             }
             Stage::Dead { record } => {
@@ -130,12 +121,8 @@ pub enum Corruption {
 
 impl Corruption {
     /// Every corruption.
-    pub const ALL: [Self; 4] = [
-        Self::StaleRead,
-        Self::LostUpdate,
-        Self::DoubleTake,
-        Self::ResurrectedValue,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::StaleRead, Self::LostUpdate, Self::DoubleTake, Self::ResurrectedValue];
 
     /// Changes one answer of a history so that nothing explains it any more; `false` if the history
     /// has no place for this corruption.
@@ -145,9 +132,8 @@ impl Corruption {
     /// overlaps, these three are in order, and a value is written once.
     pub fn apply(self, records: &mut [Record], seed: u64) -> bool {
         let mut random = SmallRng::seed_from_u64(seed);
-        let mut victims: Vec<usize> = (0..records.len())
-            .filter(|index| self.can_be_victim(&records[*index]))
-            .collect();
+        let mut victims: Vec<usize> =
+            (0..records.len()).filter(|index| self.can_be_victim(&records[*index])).collect();
         while !victims.is_empty() {
             let victim = victims.swap_remove(random.random_range(0..victims.len()));
             if let Some(value) = self.value_for(records, &records[victim]) {

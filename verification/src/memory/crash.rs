@@ -20,6 +20,8 @@ use shm_arena::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub struct Killed;
 
 /// When to die.
+///
+/// A participant that makes `n` accesses can die in `n + 1` places: before each and after the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kill {
     /// Shared accesses that still happen; the next one does not.
@@ -73,17 +75,8 @@ impl<M: Memory> CrashMemory<M> {
 
     /// A memory that dies as told, inside [`run`](CrashMemory::run).
     pub fn mortal(memory: M, kill: Kill) -> Self {
-        let fate = Fate {
-            kill,
-            accesses: 0,
-            phase: Phase::Idle,
-            relaxed: 0,
-            held: Vec::new(),
-        };
-        Self {
-            memory,
-            fate: Some(Arc::new(Mutex::new(fate))),
-        }
+        let fate = Fate { kill, accesses: 0, phase: Phase::Idle, relaxed: 0, held: Vec::new() };
+        Self { memory, fate: Some(Arc::new(Mutex::new(fate))) }
     }
 
     /// Runs what may die; gives `None` if it did. Accesses are counted from here.
@@ -92,16 +85,23 @@ impl<M: Memory> CrashMemory<M> {
             fate.phase = Phase::Running;
         }
         match panic::catch_unwind(AssertUnwindSafe(body)) {
-            Ok(value) => {
-                self.release();
-                if let Some(mut fate) = self.fate() {
-                    fate.phase = Phase::Idle;
-                }
-                Some(value)
-            }
+            Ok(value) => self.survives().then_some(value),
             Err(payload) if payload.is::<Killed>() => None,
             Err(payload) => panic::resume_unwind(payload),
         }
+    }
+
+    /// Whether a participant at its end does not die there.
+    fn survives(&self) -> bool {
+        if let Some(mut fate) = self.fate() {
+            if fate.phase == Phase::Dead || fate.accesses == fate.kill.after_accesses {
+                fate.die();
+                return false;
+            }
+            fate.phase = Phase::Idle;
+        }
+        self.release();
+        true
     }
 
     /// Accesses counted so far.
@@ -129,8 +129,7 @@ impl<M: Memory> CrashMemory<M> {
             Phase::Idle => true,
             Phase::Dead => false,
             Phase::Running if fate.accesses == fate.kill.after_accesses => {
-                fate.phase = Phase::Dead;
-                fate.held.clear();
+                fate.die();
                 drop(fate);
                 panic::resume_unwind(Box::new(Killed));
             }
@@ -144,11 +143,7 @@ impl<M: Memory> CrashMemory<M> {
     /// What this thread sees in a word that it has stored to and holds back.
     fn held(&self, at: Offset) -> Option<u64> {
         let fate = self.fate()?;
-        fate.held
-            .iter()
-            .rev()
-            .find(|(held, _)| *held == at)
-            .map(|(_, value)| *value)
+        fate.held.iter().rev().find(|(held, _)| *held == at).map(|(_, value)| *value)
     }
 
     /// Whether a relaxed store is held back; then it is.
@@ -170,9 +165,9 @@ impl<M: Memory> CrashMemory<M> {
         chosen || behind
     }
 
-    /// Lets go of every store that is held back, in program order.
+    /// Lets go of every store that is held back, in program order: before anything that releases.
     #[track_caller]
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         let Some(mut fate) = self.fate() else { return };
         fate.relaxed = 0;
         let held = std::mem::take(&mut fate.held);
@@ -189,10 +184,7 @@ impl<M: Memory> CrashMemory<M> {
             return self.release();
         }
         let Some(mut fate) = self.fate() else { return };
-        let (now, later) = fate
-            .held
-            .drain(..)
-            .partition::<Vec<_>, _>(|(held, _)| *held == at);
+        let (now, later) = fate.held.drain(..).partition::<Vec<_>, _>(|(held, _)| *held == at);
         fate.held = later;
         drop(fate);
         for (at, value) in now {
@@ -201,12 +193,16 @@ impl<M: Memory> CrashMemory<M> {
     }
 }
 
+impl Fate {
+    fn die(&mut self) {
+        self.phase = Phase::Dead;
+        self.held.clear();
+    }
+}
+
 impl<M: fmt::Debug> fmt::Debug for CrashMemory<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("CrashMemory")
-            .field("memory", &self.memory)
-            .finish_non_exhaustive()
+        formatter.debug_struct("CrashMemory").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
@@ -215,12 +211,19 @@ impl<M: Memory> Memory for CrashMemory<M> {
         self.memory.word_count()
     }
 
+    fn is_writable(&self) -> bool {
+        self.memory.is_writable()
+    }
+
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64 {
         if !self.step() {
             return 0;
         }
-        self.held(at).unwrap_or_else(|| self.memory.load(at, order))
+        match self.held(at) {
+            Some(value) => value,
+            None => self.memory.load(at, order),
+        }
     }
 
     #[track_caller]
@@ -249,8 +252,7 @@ impl<M: Memory> Memory for CrashMemory<M> {
             return Ok(current);
         }
         self.before_rmw(at, success);
-        self.memory
-            .compare_exchange(at, current, new, success, failure)
+        self.memory.compare_exchange(at, current, new, success, failure)
     }
 
     #[track_caller]

@@ -20,12 +20,7 @@ impl ViewMemory {
     pub(crate) fn new(words: u64, shared: &Shared, ledger: &Ledger) -> Self {
         let words = usize::try_from(words).expect("a model's memory is small");
         let first = shared.lock().machine.allocate(words);
-        Self {
-            shared: shared.clone(),
-            first,
-            words,
-            _token: ledger.memory(),
-        }
+        Self { shared: shared.clone(), first, words, _token: ledger.memory() }
     }
 
     #[track_caller]
@@ -36,7 +31,9 @@ impl ViewMemory {
     fn modify(&self, at: Offset, order: Rmw, new: impl FnOnce(u64) -> u64) -> u64 {
         let word = self.word(at);
         let found = self.shared.access(Step::Rmw { word }, |run, me| {
-            let found = run.machine.modify(me, word, order, new);
+            let gaps = run.machine.gaps(me, word);
+            let age = gaps[run.age(me, gaps.len())];
+            let found = run.machine.modify(me, word, age, order, new);
             run.changed();
             run.note(Access::Rmw, word, found);
             found
@@ -73,7 +70,9 @@ impl Memory for ViewMemory {
     fn store(&self, at: Offset, value: u64, order: Store) {
         let word = self.word(at);
         self.shared.access(Step::Store { word }, |run, me| {
-            run.machine.store(me, word, value, order);
+            let gaps = run.machine.gaps(me, word);
+            let age = gaps[run.age(me, gaps.len())];
+            run.machine.store(me, word, value, age, order);
             run.changed();
             run.note(Access::Store, word, value);
         });
@@ -91,13 +90,11 @@ impl Memory for ViewMemory {
         let word = self.word(at);
         let result = self.shared.access(Step::Rmw { word }, |run, me| {
             let ways = run.machine.exchange(me, word, current);
-            let count = usize::from(ways.succeeds) + ways.failures.len();
-            let way = run.age(me, count);
-            let result = if ways.succeeds && way == 0 {
+            let (age, succeeds) = ways[run.age(me, ways.len())];
+            let result = if succeeds {
                 run.changed();
-                Ok(run.machine.modify(me, word, success, |_| new))
+                Ok(run.machine.modify(me, word, age, success, |_| new))
             } else {
-                let age = ways.failures[way - usize::from(ways.succeeds)];
                 Err(run.machine.load(me, word, age, failure))
             };
             run.note(Access::Rmw, word, result.unwrap_or_else(|found| !found));
@@ -123,11 +120,7 @@ impl Memory for ViewMemory {
 
     #[track_caller]
     fn fence(&self, order: Fence) {
-        let step = if order == Fence::SeqCst {
-            Step::SequentialFence
-        } else {
-            Step::Fence
-        };
+        let step = if order == Fence::SeqCst { Step::SequentialFence } else { Step::Fence };
         self.shared.access(step, |run, me| {
             run.machine.fence(me, order);
             run.note(Access::Fence, 0, 0);

@@ -18,18 +18,13 @@ impl Known {
     ///
     /// If the text is none; a test reads the whole catalogue.
     pub fn scenario(&self) -> Scenario {
-        self.scenario
-            .parse()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.scenario))
+        self.scenario.parse().unwrap_or_else(|error| panic!("{}: {error}", self.scenario))
     }
 }
 
 /// The catalogue.
 pub const KNOWN: [Known; 17] = [
-    Known {
-        scenario: "insert a | insert a",
-        defect: "two inserts of one key both succeed",
-    },
+    Known { scenario: "insert a | insert a, get a", defect: "two inserts of one key both succeed" },
     Known {
         scenario: "put a : insert b | remove a, insert b",
         defect: "insert-unique through different free slots (SlabHash issue 27)",

@@ -25,9 +25,10 @@ pub struct Size {
 /// Every scenario of a size up to isomorphism, from each initial state: every subset of the keys is
 /// there at the start.
 pub fn all(size: Size) -> Vec<Scenario> {
-    let alphabet: Vec<Step> = (0..size.keys)
-        .flat_map(|key| Verb::ALL.map(|verb| Step::Call { verb, key }))
-        .collect();
+    let mut alphabet: Vec<Step> =
+        (0..size.keys).flat_map(|key| Verb::ALL.map(|verb| Step::Call { verb, key })).collect();
+    // Sequences and choices come out in the order of the alphabet, and are compared in that order.
+    alphabet.sort();
     let programs = sequences(&alphabet, size.calls);
     let mut scenarios = Vec::new();
     for chosen in multisets(&programs, size.participants) {
@@ -46,9 +47,7 @@ fn sequences(alphabet: &[Step], length: usize) -> Vec<Vec<Step>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         let longer = |sequence: &Vec<Step>| {
             let sequence = sequence.clone();
-            alphabet
-                .iter()
-                .map(move |step| [&sequence[..], &[*step]].concat())
+            alphabet.iter().map(move |step| [&sequence[..], &[*step]].concat())
         };
         shorter.iter().flat_map(longer).collect()
     })
@@ -70,38 +69,18 @@ fn multisets(programs: &[Vec<Step>], count: usize) -> Vec<Vec<Vec<Step>>> {
 fn assemble(programs: &[Vec<Step>], present: u32, keys: u8) -> Scenario {
     let setup = (0..keys)
         .filter(|key| present >> key & 1 == 1)
-        .map(|key| Step::Call {
-            verb: Verb::Put,
-            key,
-        })
+        .map(|key| Step::Call { verb: Verb::Put, key })
         .collect();
-    Scenario {
-        setup,
-        programs: programs.to_vec(),
-        kill: None,
-    }
+    Scenario { setup, programs: programs.to_vec(), kill: None }
 }
 
 /// Somebody writes, the first key is used, and every key that is there is used.
 fn is_worth_running(scenario: &Scenario) -> bool {
     let calls: Vec<_> = scenario.programs.iter().flatten().collect();
-    let uses = |wanted| {
-        calls
-            .iter()
-            .any(|step| matches!(step, Step::Call { key, .. } if *key == wanted))
-    };
-    calls.iter().any(|step| {
-        !matches!(
-            step,
-            Step::Call {
-                verb: Verb::Get,
-                ..
-            }
-        )
-    }) && scenario
-        .setup
-        .iter()
-        .all(|step| matches!(step, Step::Call { key, .. } if uses(*key)))
+    let uses =
+        |wanted| calls.iter().any(|step| matches!(step, Step::Call { key, .. } if *key == wanted));
+    calls.iter().any(|step| !matches!(step, Step::Call { verb: Verb::Get, .. }))
+        && scenario.setup.iter().all(|step| matches!(step, Step::Call { key, .. } if uses(*key)))
         && uses(0)
 }
 
@@ -110,17 +89,11 @@ fn is_smallest(scenario: &Scenario, present: u32, keys: u8) -> bool {
     let own = (&scenario.programs, &scenario.setup);
     permutations(keys).iter().all(|renaming| {
         let rename = |step: &Step| match *step {
-            Step::Call { verb, key } => Step::Call {
-                verb,
-                key: renaming[usize::from(key)],
-            },
+            Step::Call { verb, key } => Step::Call { verb, key: renaming[usize::from(key)] },
             Step::Recover => Step::Recover,
         };
-        let mut programs: Vec<Vec<Step>> = scenario
-            .programs
-            .iter()
-            .map(|program| program.iter().map(rename).collect())
-            .collect();
+        let mut programs: Vec<Vec<Step>> =
+            scenario.programs.iter().map(|program| program.iter().map(rename).collect()).collect();
         programs.sort();
         let renamed = (0..keys)
             .filter(|key| present >> key & 1 == 1)
@@ -144,8 +117,8 @@ fn permutations(count: u8) -> Vec<Vec<u8>> {
     })
 }
 
-/// A random scenario: any verb on any key, writes and takes more often than gets, on a table in which
-/// each key is there with even chance. At most 26 keys.
+/// A random scenario: any verb on any key, writes and takes more often than gets, on a table in
+/// which each key is there with even chance. At most 26 keys.
 pub fn random(size: Size, seed: u64) -> Scenario {
     let mut random = SmallRng::seed_from_u64(seed);
     let keys = size.keys.clamp(1, KEYS_MAX);

@@ -22,8 +22,8 @@ pub enum Order {
     /// Instants: for engines in which a store is visible at once.
     RealTime,
     /// What each participant does one after the other, what precedes their start and follows their
-    /// end, and what an engine that keeps account of it knows to happen before: for engines in which
-    /// stores become visible late.
+    /// end, and what an engine that keeps account of it knows to happen before: for engines in
+    /// which stores become visible late.
     HappensBefore,
 }
 
@@ -47,11 +47,7 @@ pub struct ScenarioModel<S> {
 impl<S: Subject> ScenarioModel<S> {
     /// The model of a scenario whose history is constrained by this order.
     pub fn new(scenario: Scenario, order: Order) -> Self {
-        Self {
-            scenario,
-            order,
-            subject: PhantomData,
-        }
+        Self { scenario, order, subject: PhantomData }
     }
 
     /// The scenario.
@@ -144,18 +140,8 @@ impl<S: Subject> Model for ScenarioModel<S> {
         for (index, program) in (1..).zip(&self.scenario.programs) {
             let place = match self.scenario.kill {
                 Some(kill) if kill.participant == index => {
-                    let lost = if kill.lost == 0 {
-                        Lost::Nothing
-                    } else {
-                        Lost::Mask(kill.lost)
-                    };
-                    world.mortal_place(
-                        index,
-                        Kill {
-                            after_accesses: kill.after_accesses,
-                            lost,
-                        },
-                    )
+                    let lost = if kill.lost == 0 { Lost::Nothing } else { Lost::Mask(kill.lost) };
+                    world.mortal_place(index, Kill { after_accesses: kill.after_accesses, lost })
                 }
                 _ => world.place(index),
             };
@@ -195,13 +181,7 @@ impl<S: Subject> ScenarioModel<S> {
             caller.step(table, Step::Recover);
         }
         for key in 0..self.scenario.keys() {
-            caller.step(
-                table,
-                Step::Call {
-                    verb: Verb::Get,
-                    key,
-                },
-            );
+            caller.step(table, Step::Call { verb: Verb::Get, key });
         }
         let audit = table.audit();
         if !audit.is_clean() {
@@ -251,10 +231,7 @@ impl<X: Execution> Caller<X> {
         };
         let value = Value::new(self.numbered as u64).expect("counted from one");
         let operation = Operation { verb, value };
-        let ticket = self
-            .journal
-            .log
-            .call(self.participant, u32::from(key), operation);
+        let ticket = self.journal.log.call(self.participant, u32::from(key), operation);
         self.journal.lock().push(Marks {
             phase: self.phase,
             before_call: self.execution.mark(),
@@ -266,12 +243,10 @@ impl<X: Execution> Caller<X> {
         });
         self.journal.log.returned(ticket, answer);
         // The mark of the return is not before itself.
-        let own = self.execution.mark().map(|marks| {
-            marks
-                .get(self.participant as usize)
-                .map_or(0, |before| *before)
-                + 1
-        });
+        let own = self
+            .execution
+            .mark()
+            .map(|marks| marks.get(self.participant as usize).map_or(0, |before| *before) + 1);
         self.journal.lock()[ticket.index()].at_return = own;
     }
 
@@ -281,11 +256,7 @@ impl<X: Execution> Caller<X> {
     /// that waits for others may be busy.
     fn allow(&self, table: &impl Table, verb: Verb, error: Error) {
         let capabilities = table.capabilities();
-        let progress = if verb == Verb::Get {
-            capabilities.reads
-        } else {
-            capabilities.writes
-        };
+        let progress = if verb == Verb::Get { capabilities.reads } else { capabilities.writes };
         let waits = matches!(progress, Progress::BoundedWait { .. });
         let allowed = waits && matches!(error, Error::Busy { .. });
         if !allowed {
@@ -305,11 +276,7 @@ fn call(table: &impl Table, operation: Operation, key: u8) -> Result<Answer, Err
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes[8..].copy_from_slice(&(!number).to_le_bytes());
     let key = [b'a' + key];
-    let entry = Entry {
-        key: &key,
-        value: &bytes,
-        metadata: number,
-    };
+    let entry = Entry { key: &key, value: &bytes, metadata: number };
     let mut out = Vec::new();
     Ok(match operation.verb {
         Verb::Get => found(table.get(&key, &mut out)?, &out),

@@ -29,10 +29,7 @@ struct Stored {
 
 impl Stored {
     fn of(entry: Entry<'_>) -> Self {
-        Self {
-            value: entry.value.to_vec(),
-            metadata: entry.metadata,
-        }
+        Self { value: entry.value.to_vec(), metadata: entry.metadata }
     }
 
     fn copy_out(&self, value: &mut Vec<u8>) -> u64 {
@@ -44,10 +41,7 @@ impl Stored {
 impl Reference {
     /// A model that refuses values of more bytes than this.
     pub fn bounded(value_bytes_max: usize) -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            value_bytes_max: Some(value_bytes_max),
-        }
+        Self { entries: BTreeMap::new(), value_bytes_max: Some(value_bytes_max) }
     }
 
     fn check_key(key: &[u8]) -> Result<(), Error> {
@@ -60,10 +54,9 @@ impl Reference {
     fn check(&self, entry: Entry<'_>) -> Result<(), Error> {
         Self::check_key(entry.key)?;
         match self.value_bytes_max {
-            Some(bytes_max) if entry.value.len() > bytes_max => Err(Error::ValueTooLarge {
-                bytes: entry.value.len(),
-                bytes_max,
-            }),
+            Some(bytes_max) if entry.value.len() > bytes_max => {
+                Err(Error::ValueTooLarge { bytes: entry.value.len(), bytes_max })
+            }
             _ => Ok(()),
         }
     }
@@ -86,9 +79,7 @@ impl Reference {
         self.check(entry)?;
         match self.entries.entry(entry.key.to_vec()) {
             btree_map::Entry::Occupied(there) if !is_dead(there.get().metadata) => {
-                Ok(Insert::Exists {
-                    metadata: there.get().copy_out(existing),
-                })
+                Ok(Insert::Exists { metadata: there.get().copy_out(existing) })
             }
             place => {
                 *place.or_default() = Stored::of(entry);
@@ -101,11 +92,7 @@ impl Reference {
     pub fn put(&mut self, entry: Entry<'_>) -> Result<Put, Error> {
         self.check(entry)?;
         let before = self.entries.insert(entry.key.to_vec(), Stored::of(entry));
-        Ok(if before.is_some() {
-            Put::Replaced
-        } else {
-            Put::Inserted
-        })
+        Ok(if before.is_some() { Put::Replaced } else { Put::Inserted })
     }
 
     /// As [`Table::replace`].
@@ -124,21 +111,14 @@ impl Reference {
     pub fn remove(&mut self, key: &[u8]) -> Result<Remove, Error> {
         Self::check_key(key)?;
         let removed = self.entries.remove(key);
-        Ok(if removed.is_some() {
-            Remove::Removed
-        } else {
-            Remove::Absent
-        })
+        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
     }
 
     /// As [`Table::take`].
     pub fn take(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         value.clear();
         Self::check_key(key)?;
-        Ok(self
-            .entries
-            .remove(key)
-            .map(|stored| stored.copy_out(value)))
+        Ok(self.entries.remove(key).map(|stored| stored.copy_out(value)))
     }
 
     /// As [`Table::len`].
@@ -154,13 +134,7 @@ impl Reference {
     /// As [`Table::for_each`], in order of the keys.
     pub fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) {
         for (key, Stored { value, metadata }) in &self.entries {
-            if visit(Entry {
-                key,
-                value,
-                metadata: *metadata,
-            })
-            .is_break()
-            {
+            if visit(Entry { key, value, metadata: *metadata }).is_break() {
                 break;
             }
         }
@@ -184,12 +158,8 @@ pub struct ReferenceTable {
 }
 
 static CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::BoundedWait {
-        wait_ms_max: u64::MAX,
-    },
-    writes: Progress::BoundedWait {
-        wait_ms_max: u64::MAX,
-    },
+    reads: Progress::BoundedWait { wait_ms_max: u64::MAX },
+    writes: Progress::BoundedWait { wait_ms_max: u64::MAX },
     invisible_reads: false,
     bounded_buckets: false,
 };
@@ -197,16 +167,12 @@ static CAPABILITIES: Capabilities = Capabilities {
 impl ReferenceTable {
     /// A table that starts with what the model holds.
     pub fn new(reference: Reference) -> Self {
-        Self {
-            reference: Mutex::new(reference),
-        }
+        Self { reference: Mutex::new(reference) }
     }
 
     /// A model that panicked in a caller's closure holds a valid map all the same.
     fn lock(&self) -> MutexGuard<'_, Reference> {
-        self.reference
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.reference.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -264,35 +230,21 @@ impl Table for ReferenceTable {
     }
 
     fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            ..Stats::default()
-        }
+        Stats { entries: self.len(), ..Stats::default() }
     }
 
     fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let mut written = Ok(());
         self.lock().for_each(&mut |entry| {
-            let Entry {
-                key,
-                value,
-                metadata,
-            } = entry;
+            let Entry { key, value, metadata } = entry;
             written = writeln!(out, "{key:02x?} = {value:02x?}, metadata {metadata}");
-            if written.is_ok() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         written
     }
 
     fn audit(&self) -> Audit {
-        Audit {
-            entries: self.len(),
-            ..Audit::default()
-        }
+        Audit { entries: self.len(), ..Audit::default() }
     }
 
     fn recover(&self) -> Result<Recovery, Error> {

@@ -14,30 +14,33 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Lines of a file.
 const FILE_LINES_MAX: usize = 600;
 
+/// What is above a ceiling: file, function or nothing, lines. A debt only shrinks.
+pub(crate) const DEBTS: [Debt; 1] = [("crates/table/src/chained.rs", "", 670)];
+
+/// A file, a function in it or nothing, and its lines.
+pub(crate) type Debt = (&'static str, &'static str, usize);
+
 /// Folders and files where memory is mapped or a system call is made by hand.
-const UNSAFE_HOMES: [&str; 3] = [
-    "crates/arena/src/mapped/",
-    "benches/src/sys.rs",
-    "verification/src/sys.rs",
-];
+const UNSAFE_HOMES: [&str; 3] =
+    ["crates/arena/src/mapped/", "benches/src/sys.rs", "verification/src/sys.rs"];
 
 /// Roots that deny unsafe code instead of forbidding it, since a module below them needs it.
-const DENYING_ROOTS: [&str; 3] = [
-    "crates/arena/src/lib.rs",
-    "benches/src/lib.rs",
-    "verification/src/lib.rs",
-];
+const DENYING_ROOTS: [&str; 3] =
+    ["crates/arena/src/lib.rs", "benches/src/lib.rs", "verification/src/lib.rs"];
 
-/// Files that name atomics: the product's one, then those of the engines that bring their own.
-const ATOMIC_HOMES: [&str; 4] = [
+/// Files that name atomics: the product's one, the benches that compare with bare ones, and the
+/// engines that bring their own.
+pub(crate) const ATOMIC_HOMES: [&str; 6] = [
+    "benches/benches/memory.rs",
+    "benches/src/sys.rs",
     "crates/arena/src/words.rs",
     "verification/src/memory/checked.rs",
     "verification/src/memory/loom.rs",
     "verification/src/memory/shuttle.rs",
 ];
 
-/// Where the one sequentially consistent operation is declared.
-const FENCE_HOME: &str = "crates/arena/src/memory.rs";
+/// Where the one sequentially consistent operation is declared, and where it is weakened.
+const FENCE_HOMES: [&str; 2] = ["crates/arena/src/memory.rs", "verification/src/memory/weaken.rs"];
 
 /// Tags of comments; all but the first name a row in parentheses.
 const TAGS: [&str; 4] = ["SAFETY", "ORDERING", "CRASH", "INVARIANT"];
@@ -55,11 +58,14 @@ const HEADINGS: [&str; 8] = [
 ];
 
 /// Lines that are too wide, functions and files that are too long.
-pub(crate) fn ceilings(source: &Source) -> Vec<String> {
+///
+/// Rows of tables and boxes of drawings in documentation cannot be broken and may be wider.
+pub(crate) fn ceilings(source: &Source, debts: &[Debt]) -> Vec<String> {
     let mut findings = Vec::new();
     for (number, line) in source.text.lines().enumerate() {
         let columns = line.chars().count();
-        if columns > LINE_COLUMNS_MAX {
+        let unbreakable = line.starts_with("//! |") || line.contains(['│', '─']);
+        if columns > LINE_COLUMNS_MAX && !unbreakable {
             findings.push(format!(
                 "{}: {columns} columns, at most {LINE_COLUMNS_MAX}",
                 source.at(number)
@@ -68,21 +74,48 @@ pub(crate) fn ceilings(source: &Source) -> Vec<String> {
     }
     for (name, first, last) in functions(&source.code) {
         let lines = last - first + 1;
-        if lines > FUNCTION_LINES_MAX {
-            findings.push(format!(
-                "{}: fn {name} has {lines} lines, at most {FUNCTION_LINES_MAX}",
-                source.at(first)
-            ));
-        }
+        let what = format!("{}: fn {name}", source.at(first));
+        let owed = owed(debts, &source.path, &name);
+        findings.extend(ceiling(&what, lines, FUNCTION_LINES_MAX, owed));
     }
     let lines = source.text.lines().count();
-    if lines > FILE_LINES_MAX {
-        findings.push(format!(
-            "{}: {lines} lines, at most {FILE_LINES_MAX}",
-            source.path
-        ));
-    }
+    let owed = owed(debts, &source.path, "");
+    findings.extend(ceiling(&source.path, lines, FILE_LINES_MAX, owed));
     findings
+}
+
+/// What a file or a function in it may have above the ceiling.
+fn owed(debts: &[Debt], path: &str, name: &str) -> Option<usize> {
+    let debt = debts.iter().find(|(file, function, _)| *file == path && *function == name);
+    debt.map(|(.., lines)| *lines)
+}
+
+/// A finding if there are more lines than the ceiling and the debt allow.
+fn ceiling(what: &str, lines: usize, lines_max: usize, owed: Option<usize>) -> Option<String> {
+    let allowed = owed.unwrap_or(lines_max);
+    (lines > allowed).then(|| format!("{what} has {lines} lines, at most {allowed}"))
+}
+
+/// Debts that are larger than what is owed, or paid.
+pub(crate) fn stale_debts(sources: &[Source], debts: &[Debt]) -> Vec<String> {
+    let is_owed = |(path, name, owed): &Debt| {
+        let Some(source) = sources.iter().find(|source| source.path == *path) else {
+            return false;
+        };
+        if name.is_empty() {
+            return source.text.lines().count() == *owed;
+        }
+        functions(&source.code)
+            .iter()
+            .any(|(function, first, last)| function == name && last - first + 1 == *owed)
+    };
+    debts
+        .iter()
+        .filter(|debt| !is_owed(debt))
+        .map(|(path, name, owed)| {
+            format!("{path} {name}: the debt of {owed} lines shrank: lower it")
+        })
+        .collect()
 }
 
 /// Name, first and last line of each function with a body.
@@ -90,11 +123,8 @@ fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut functions = Vec::new();
     for (at, _) in words(code).filter(|(_, word)| *word == "fn") {
         let rest = &code[at + 2..];
-        let name: String = rest
-            .trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect();
+        let name: String =
+            rest.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         // A pointer type has no name.
         if name.is_empty() {
             continue;
@@ -131,9 +161,7 @@ fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
         let start = rest + code[rest..].find(is_word)?;
-        let end = code[start..]
-            .find(|c| !is_word(c))
-            .map_or(code.len(), |length| start + length);
+        let end = code[start..].find(|c| !is_word(c)).map_or(code.len(), |length| start + length);
         rest = end;
         Some((start, &code[start..end]))
     })
@@ -143,10 +171,7 @@ fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 pub(crate) fn unsafe_homes(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources {
-        if !UNSAFE_HOMES
-            .iter()
-            .any(|home| source.path.starts_with(home))
-        {
+        if !UNSAFE_HOMES.iter().any(|home| source.path.starts_with(home)) {
             for (number, line) in source.code.lines().enumerate() {
                 if words(line).any(|(_, word)| word == "unsafe") {
                     findings.push(format!("{}: unsafe outside its homes", source.at(number)));
@@ -180,15 +205,10 @@ pub(crate) fn atomic_homes(sources: &[Source]) -> Vec<String> {
             .collect();
         let is_home = ATOMIC_HOMES.contains(&source.path.as_str());
         if is_home && named.is_empty() {
-            findings.push(format!(
-                "{}: names no atomic: drop it from the list",
-                source.path
-            ));
+            findings.push(format!("{}: names no atomic: drop it from the list", source.path));
         } else if !is_home {
             findings.extend(
-                named
-                    .iter()
-                    .map(|line| format!("{}: atomic outside its homes", source.at(*line))),
+                named.iter().map(|line| format!("{}: atomic outside its homes", source.at(*line))),
             );
         }
     }
@@ -203,19 +223,19 @@ pub(crate) fn atomic_homes(sources: &[Source]) -> Vec<String> {
 fn names_atomic(line: &str) -> bool {
     line.contains("sync::atomic")
         || words(line).any(|(_, word)| {
-            word.strip_prefix("Atomic")
-                .is_some_and(|rest| rest.starts_with(char::is_uppercase))
+            word.strip_prefix("Atomic").is_some_and(|rest| rest.starts_with(char::is_uppercase))
         })
 }
 
 /// Sequential consistency other than as a fence.
 pub(crate) fn sequential_consistency(source: &Source) -> Vec<String> {
     let is_allowed = |line: &str| {
-        let fences = line.matches("Fence::SeqCst").count();
+        let fences =
+            line.matches("Fence::SeqCst").count() + line.matches("Strength::SeqCst").count();
         // Where an engine's own order is made of a fence's.
         let translated = line.matches("Fence::SeqCst => Ordering::SeqCst").count();
         line.matches("SeqCst").count() == fences + translated
-            || (source.path == FENCE_HOME && line.trim() == "SeqCst,")
+            || (FENCE_HOMES.contains(&source.path.as_str()) && line.trim() == "SeqCst,")
     };
     source
         .code
@@ -233,34 +253,21 @@ pub(crate) fn comment_tags(source: &Source) -> Vec<String> {
         let mut find = |problem: &str| {
             findings.push(format!("{}: {problem}: {comment}", source.at(number)));
         };
-        if comment
-            .chars()
-            .take(4)
-            .filter(|c| "-=*#/~".contains(*c))
-            .count()
-            == 4
-        {
+        if comment.chars().take(4).filter(|c| "-=*#/~".contains(*c)).count() == 4 {
             find("banner");
         }
         if words(comment).any(|(_, word)| ["TODO", "FIXME", "XXX", "HACK"].contains(&word)) {
             find("unfinished work belongs in an issue");
             continue;
         }
-        let tag: String = comment
-            .chars()
-            .take_while(char::is_ascii_uppercase)
-            .collect();
+        let tag: String = comment.chars().take_while(char::is_ascii_uppercase).collect();
         let rest = &comment[tag.len()..];
         let form = rest.split_once(':').map(|(form, _)| form);
         let named =
             form.is_some_and(|form| form.len() > 2 && form.starts_with('(') && form.ends_with(')'));
         let is_tag = tag.len() >= 3 && (form == Some("") || named);
         if TAGS.contains(&tag.as_str()) {
-            let right = if tag == TAGS[0] {
-                form == Some("")
-            } else {
-                named
-            };
+            let right = if tag == TAGS[0] { form == Some("") } else { named };
             if !right {
                 find("tags are SAFETY: and ORDERING(id):, CRASH(id):, INVARIANT(id):");
             }
@@ -279,11 +286,8 @@ pub(crate) fn table_headings(sources: &[Source]) -> Vec<String> {
             findings.push(format!("{module}: a table's module has no such file"));
             continue;
         };
-        let found: Vec<&str> = source
-            .module_doc()
-            .into_iter()
-            .filter(|line| line.starts_with("# "))
-            .collect();
+        let found: Vec<&str> =
+            source.module_doc().into_iter().filter(|line| line.starts_with("# ")).collect();
         if found != HEADINGS {
             findings.push(format!(
                 "{module}: the headings are {}, not {}",
@@ -326,19 +330,15 @@ fn table_modules(sources: &[Source]) -> BTreeSet<String> {
 
 /// Orderings cited in code without a row in their module's table, and rows that no code cites.
 pub(crate) fn ordering_rows(sources: &[Source]) -> Vec<String> {
-    let documented: BTreeMap<&str, BTreeSet<String>> = sources
-        .iter()
-        .filter_map(|source| Some((source.path.as_str(), rows(source)?)))
-        .collect();
+    let documented: BTreeMap<&str, BTreeSet<String>> =
+        sources.iter().filter_map(|source| Some((source.path.as_str(), rows(source)?))).collect();
     let mut cited: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut findings = Vec::new();
     for source in sources {
         for (number, comment) in source.comments() {
-            let ids = comment
-                .strip_prefix("ORDERING(")
-                .and_then(|rest| rest.split_once(')'));
+            let ids = comment.strip_prefix("ORDERING(").and_then(|rest| rest.split_once(')'));
             let Some((ids, _)) = ids else { continue };
-            let home = homes(&source.path).find_map(|home| documented.get_key_value(home.as_str()));
+            let home = documented_home(&source.path, ids, &documented);
             for id in ids.split(',').map(str::trim) {
                 match home {
                     Some((path, rows)) if rows.contains(id) => {
@@ -359,12 +359,27 @@ pub(crate) fn ordering_rows(sources: &[Source]) -> Vec<String> {
     for (path, rows) in &documented {
         let known = cited.remove(path).unwrap_or_default();
         for id in rows.difference(&known) {
-            findings.push(format!(
-                "{path}: no code cites the row {id} of its orderings"
-            ));
+            findings.push(format!("{path}: no code cites the row {id} of its orderings"));
         }
     }
     findings
+}
+
+/// The table for the orderings of a file: its own, that of a module above, or one beside it in the
+/// same folder that has these rows.
+fn documented_home<'a, 'b>(
+    path: &str,
+    ids: &str,
+    documented: &'b BTreeMap<&'a str, BTreeSet<String>>,
+) -> Option<(&'b &'a str, &'b BTreeSet<String>)> {
+    let above = homes(path).find_map(|home| documented.get_key_value(home.as_str()));
+    above.or_else(|| {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        documented.iter().find(|(other, rows)| {
+            other.rsplit_once('/').map_or("", |(folder, _)| folder) == folder
+                && ids.split(',').all(|id| rows.contains(id.trim()))
+        })
+    })
 }
 
 /// The files whose module doc may hold the table for a file: itself, then the modules above.
@@ -384,14 +399,9 @@ fn homes(path: &str) -> impl Iterator<Item = String> {
 fn rows(source: &Source) -> Option<BTreeSet<String>> {
     let doc = source.module_doc();
     let start = doc.iter().position(|line| *line == "# Orderings")?;
-    let section = doc[start + 1..]
-        .iter()
-        .take_while(|line| !line.starts_with("# "));
+    let section = doc[start + 1..].iter().take_while(|line| !line.starts_with("# "));
     let cells = section.filter_map(|line| line.strip_prefix('|')?.split('|').next());
     // The first two lines of a table are its head and a rule.
     let ids = cells.skip(2).flat_map(|cell| cell.split(','));
-    Some(
-        ids.map(|id| id.trim().trim_matches('`').to_owned())
-            .collect(),
-    )
+    Some(ids.map(|id| id.trim().trim_matches('`').to_owned()).collect())
 }

@@ -16,11 +16,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code: blank(text),
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
     }
 
     /// `path:line` for a finding; lines count from 0 here and from 1 there.
@@ -39,24 +35,17 @@ impl Source {
 
     /// Line numbers and texts of comments that are not documentation, without the slashes.
     pub(crate) fn comments(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .zip(self.code.lines())
-            .enumerate()
-            .filter_map(|(number, (line, code))| {
-                // What precedes the slashes is the same in both, or they are inside a literal.
-                let start = line
-                    .match_indices("//")
-                    .map(|(start, _)| start)
-                    .find(|start| {
-                        let before: String = line[..*start].to_owned();
-                        code.get(..*start) == Some(&before) || before.trim().is_empty()
-                    })?;
-                let comment = &line[start + 2..];
-                let documents = comment.starts_with('/') || comment.starts_with('!');
-                let is_comment = code.get(start..).is_none_or(|rest| rest.trim().is_empty());
-                (!documents && is_comment).then(|| (number, comment.trim()))
-            })
+        self.text.lines().zip(self.code.lines()).enumerate().filter_map(|(number, (line, code))| {
+            // What precedes the slashes is the same in both, or they are inside a literal.
+            let start = line.match_indices("//").map(|(start, _)| start).find(|start| {
+                let before: String = line[..*start].to_owned();
+                code.get(..*start) == Some(&before) || before.trim().is_empty()
+            })?;
+            let comment = &line[start + 2..];
+            let documents = comment.starts_with('/') || comment.starts_with('!');
+            let is_comment = code.get(start..).is_none_or(|rest| rest.trim().is_empty());
+            (!documents && is_comment).then(|| (number, comment.trim()))
+        })
     }
 }
 
@@ -67,19 +56,12 @@ pub(crate) fn collect(root: &Path) -> io::Result<Vec<Source>> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
-                sources.push(Source::new(
-                    &below.replace('\\', "/"),
-                    &fs::read_to_string(&path)?,
-                ));
+                sources.push(Source::new(&below.replace('\\', "/"), &fs::read_to_string(&path)?));
             }
         }
     }
@@ -126,9 +108,7 @@ fn is_word(character: char) -> bool {
 }
 
 fn find(text: &[char], from: usize, wanted: impl Fn(&[char]) -> bool) -> usize {
-    (from..text.len())
-        .find(|at| wanted(&text[*at..]))
-        .unwrap_or(text.len())
+    (from..text.len()).find(|at| wanted(&text[*at..])).unwrap_or(text.len())
 }
 
 fn block_comment(text: &[char], from: usize) -> usize {
@@ -163,10 +143,7 @@ fn prefixed(text: &[char], at: usize) -> usize {
         quote += 1;
     }
     let raw = text[at..quote].contains(&'r');
-    let hashes = text[quote..]
-        .iter()
-        .take_while(|character| **character == '#')
-        .count();
+    let hashes = text[quote..].iter().take_while(|character| **character == '#').count();
     match text.get(quote + hashes) {
         Some('"') if raw => {
             let closes = |rest: &[char]| {

@@ -79,12 +79,7 @@ impl MappedMemory {
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         if bytes == 0 || !bytes.is_multiple_of(8) {
             let found = format!("{bytes} bytes");
-            return Err(unfit(
-                path,
-                "size",
-                found,
-                "a multiple of 8 bytes, and not 0",
-            ));
+            return Err(unfit(path, "size", found, "a multiple of 8 bytes, and not 0"));
         }
         let descriptor = Descriptor::new(file).map_err(io_error(path, "look at it"))?;
         Self::map(descriptor, path, bytes, options.access, &options.mapping)
@@ -125,20 +120,12 @@ fn check_owner(path: &Path, stat: &Stat, owner: Owner) -> Result<(), SegmentErro
     if stat.st_uid == expected {
         return Ok(());
     }
-    Err(unfit(
-        path,
-        "owner",
-        format!("user {}", stat.st_uid),
-        format!("user {expected}"),
-    ))
+    Err(unfit(path, "owner", format!("user {}", stat.st_uid), format!("user {expected}")))
 }
 
 /// The permission bits of a file.
 fn permissions(stat: &Stat) -> u32 {
-    #[allow(
-        clippy::useless_conversion,
-        reason = "the width differs between systems"
-    )]
+    #[allow(clippy::useless_conversion, reason = "the width differs between systems")]
     let mode = u32::from(stat.st_mode);
     mode & 0o7777
 }
@@ -149,12 +136,7 @@ fn check_file_system(path: &Path, file: &OwnedFd) -> Result<(), SegmentError> {
     if file_system.is_fit() {
         return Ok(());
     }
-    Err(unfit(
-        path,
-        "file system",
-        file_system.name(),
-        file_system::FIT,
-    ))
+    Err(unfit(path, "file system", file_system.name(), file_system::FIT))
 }
 
 /// Without a name nobody but holders of the descriptor can change the size, and nothing but a seal
@@ -169,12 +151,7 @@ fn check_seals(path: &Path, file: &OwnedFd, stat: &Stat) -> Result<(), SegmentEr
     let expected = "sealed against shrinking and growing";
     match rustix::fs::fcntl_get_seals(file) {
         Ok(seals) if seals.contains(SEALS) => Ok(()),
-        Ok(seals) => Err(unfit(
-            path,
-            "seals",
-            format!("{:#x}", seals.bits()),
-            expected,
-        )),
+        Ok(seals) => Err(unfit(path, "seals", format!("{:#x}", seals.bits()), expected)),
         Err(_) => Err(unfit(path, "seals", "none, and not a memfd", expected)),
     }
 }

@@ -60,9 +60,7 @@ impl Beacon {
     /// Maps a page of a description that nobody else uses, locks a byte of it and closes it.
     fn lock(description: OwnedFd, byte: u64, lock: Lock) -> io::Result<Option<Self>> {
         let length = page_bytes(&description)?;
-        let page = MmapOptions::new()
-            .len(length)
-            .map_raw_read_only(&description)?;
+        let page = MmapOptions::new().len(length).map_raw_read_only(&description)?;
         // Before the lock is there. A fork by another thread between the opening and here gives the
         // child this description too: the beacon then outlives the process as long as that child
         // lives and has not called exec, which errs on the side of *alive*.
@@ -89,11 +87,8 @@ pub(super) fn self_test(
     is_writable: bool,
 ) -> Result<(), SegmentError> {
     let failed = |action| io_error(path, action);
-    let (flags, lock) = if is_writable {
-        (OFlags::RDWR, Lock::Write)
-    } else {
-        (OFlags::RDONLY, Lock::Read)
-    };
+    let (flags, lock) =
+        if is_writable { (OFlags::RDWR, Lock::Write) } else { (OFlags::RDONLY, Lock::Read) };
     for byte in test_bytes() {
         let description = file.reopen(path, flags).map_err(failed("open it again"))?;
         let beacon = Beacon::lock(description, byte, lock).map_err(failed("lock a beacon"))?;
@@ -110,23 +105,12 @@ pub(super) fn self_test(
         let statfs =
             rustix::fs::fstatfs(&probe).map_err(io_error(path, "ask for its file system"))?;
         let name = FileSystem::from_statfs(&statfs).name();
-        let found = if seen {
-            "a beacon outlives its mapping"
-        } else {
-            "a beacon is not seen"
-        };
+        let found = if seen { "a beacon outlives its mapping" } else { "a beacon is not seen" };
         let expected =
             "one whose locks live as long as a mapping: tmpfs, ext4, xfs, btrfs, a memfd";
-        return Err(unfit(
-            path,
-            "file system",
-            format!("{name}, where {found}"),
-            expected,
-        ));
+        return Err(unfit(path, "file system", format!("{name}, where {found}"), expected));
     }
-    Err(failed("find a free byte for a self-test")(io::Error::from(
-        io::ErrorKind::WouldBlock,
-    )))
+    Err(failed("find a free byte for a self-test")(io::Error::from(io::ErrorKind::WouldBlock)))
 }
 
 /// Bytes that hardly anybody else tests at this instant.
@@ -182,9 +166,5 @@ fn fcntl(
     // SAFETY: both commands take a pointer to a `flock` that they read and write during the call,
     // and `request` is one that nobody else refers to. The descriptor is open: it is borrowed.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut request) };
-    if answer == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(request)
-    }
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(request) }
 }

@@ -168,10 +168,7 @@ fn read_words(source: &[Word], out: &mut [u8]) {
         }
         // The end of the last word and what is missing of the one before it, as one word that ends
         // where the bytes end: no branch on how many there are.
-        let pair = [
-            load_relaxed(&source[last_two]),
-            load_relaxed(&source[last_two + 1]),
-        ];
+        let pair = [load_relaxed(&source[last_two]), load_relaxed(&source[last_two + 1])];
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&pair[0].to_ne_bytes());
         bytes[8..].copy_from_slice(&pair[1].to_ne_bytes());
@@ -190,10 +187,7 @@ fn write_words(target: &[Word], bytes: &[u8]) {
 }
 
 fn equal_words(source: &[Word], bytes: &[u8]) -> bool {
-    source
-        .iter()
-        .zip(bytes.chunks(8))
-        .all(|(word, chunk)| load_relaxed(word) == padded(chunk))
+    source.iter().zip(bytes.chunks(8)).all(|(word, chunk)| load_relaxed(word) == padded(chunk))
 }
 
 /// At most eight bytes as a word, zeros after them.

@@ -36,9 +36,7 @@ fn memories() -> (Vec<MappedMemory>, HeapMemory) {
 }
 
 fn content(memory: &impl Memory) -> Vec<u64> {
-    (0..WORDS)
-        .map(|word| memory.load(Offset::new(word), Load::Relaxed))
-        .collect()
+    (0..WORDS).map(|word| memory.load(Offset::new(word), Load::Relaxed)).collect()
 }
 
 #[test]
@@ -52,12 +50,7 @@ fn every_copy_out_agrees_with_the_word_loop_and_stays_inside_the_buffer() {
             for memory in &mapped {
                 let mut out = vec![0xee; length + 128];
                 memory.read_bytes(at, &mut out[alignment..alignment + length]);
-                assert_eq!(
-                    out,
-                    expected,
-                    "{} {length} at {alignment}",
-                    memory.copy_kind()
-                );
+                assert_eq!(out, expected, "{} {length} at {alignment}", memory.copy_kind());
             }
         }
     }
@@ -66,9 +59,7 @@ fn every_copy_out_agrees_with_the_word_loop_and_stays_inside_the_buffer() {
 #[test]
 fn every_copy_in_agrees_with_the_word_loop_and_writes_no_other_word() {
     let (mapped, plain) = memories();
-    let bytes: Vec<u8> = (0..4096 + 64_u32)
-        .map(|index| (index % 251) as u8 + 1)
-        .collect();
+    let bytes: Vec<u8> = (0..4096 + 64_u32).map(|index| (index % 251) as u8 + 1).collect();
     for length in lengths() {
         for alignment in [0, 1, 7, 8, 15, 16, 31, 32, 63] {
             let at = Offset::new(8 + (length + alignment) as u64 % 8);
@@ -76,12 +67,7 @@ fn every_copy_in_agrees_with_the_word_loop_and_writes_no_other_word() {
             plain.write_bytes(at, bytes);
             for memory in &mapped {
                 memory.write_bytes(at, bytes);
-                assert_eq!(
-                    content(memory),
-                    content(&plain),
-                    "{} {length}",
-                    memory.copy_kind()
-                );
+                assert_eq!(content(memory), content(&plain), "{} {length}", memory.copy_kind());
             }
         }
     }
@@ -95,12 +81,7 @@ fn every_wipe_agrees_with_the_word_loop_and_writes_no_other_word() {
             plain.write_zeros(Offset::new(start), words);
             for memory in &mapped {
                 memory.write_zeros(Offset::new(start), words);
-                assert_eq!(
-                    content(memory),
-                    content(&plain),
-                    "{} {words}",
-                    memory.copy_kind()
-                );
+                assert_eq!(content(memory), content(&plain), "{} {words}", memory.copy_kind());
             }
         }
     }
@@ -111,20 +92,14 @@ fn every_compare_finds_every_single_difference() {
     let (mapped, plain) = memories();
     for length in 0..=255_usize {
         let at = Offset::new(8 + length as u64 % 8);
-        let key: Vec<u8> = (0..length)
-            .map(|index| (index * 7 + length).to_le_bytes()[0])
-            .collect();
+        let key: Vec<u8> = (0..length).map(|index| (index * 7 + length).to_le_bytes()[0]).collect();
         let words = length.div_ceil(8) as u64;
         for memory in &mapped {
             memory.write_bytes(at, &key);
             assert!(memory.equals(at, &key), "{} {length}", memory.copy_kind());
             let mut padded = vec![0xaa; 3];
             padded.extend(&key);
-            assert!(
-                memory.equals(at, &padded[3..]),
-                "{} {length}",
-                memory.copy_kind()
-            );
+            assert!(memory.equals(at, &padded[3..]), "{} {length}", memory.copy_kind());
         }
         plain.write_bytes(at, &key);
         for index in 0..words * 8 {
@@ -132,11 +107,7 @@ fn every_compare_finds_every_single_difference() {
             let flipped = plain.load(word, Load::Relaxed) ^ 1 << (index % 8 * 8);
             for memory in &mapped {
                 memory.store(word, flipped, Store::Relaxed);
-                assert!(
-                    !memory.equals(at, &key),
-                    "{} {length} {index}",
-                    memory.copy_kind()
-                );
+                assert!(!memory.equals(at, &key), "{} {length} {index}", memory.copy_kind());
                 memory.store(word, plain.load(word, Load::Relaxed), Store::Relaxed);
             }
         }
@@ -149,15 +120,11 @@ fn every_match_agrees_with_the_word_loop_for_all_lanes_places_and_tags() {
     for word in 0..WORDS {
         let value = (word * word % 5) << 32 | (word * 3 % 5);
         plain.store(Offset::new(word), value, Store::Relaxed);
-        mapped
-            .iter()
-            .for_each(|memory| memory.store(Offset::new(word), value, Store::Relaxed));
+        mapped.iter().for_each(|memory| memory.store(Offset::new(word), value, Store::Relaxed));
     }
     let sign = Offset::new(16);
     plain.store(sign, 0xffff_8000_ffff_ffff, Store::Relaxed);
-    mapped
-        .iter()
-        .for_each(|m| m.store(sign, 0xffff_8000_ffff_ffff, Store::Relaxed));
+    mapped.iter().for_each(|m| m.store(sign, 0xffff_8000_ffff_ffff, Store::Relaxed));
     for lanes in 0..=8 {
         for at in (0..40).chain(WORDS - 24..=WORDS - u64::from(lanes)) {
             for tag in [0, 1, 2, 3, 4, 0xffff_8000, u32::MAX] {
@@ -206,36 +173,17 @@ fn no_lane_reaches_beyond_the_last_word_or_byte() {
 #[test]
 fn a_run_outside_the_memory_panics_and_an_empty_one_does_not() {
     let memory = MappedMemory::memfd("bounds", 800, &MappingOptions::default()).unwrap();
-    let outside = [
-        (100, 1),
-        (99, 9),
-        (0, 801),
-        (u64::MAX, 8),
-        (u64::MAX, 64),
-        (u64::MAX - 5, 48),
-    ];
+    let outside = [(100, 1), (99, 9), (0, 801), (u64::MAX, 8), (u64::MAX, 64), (u64::MAX - 5, 48)];
     for (at, length) in outside {
         let at = Offset::new(at);
         let panics = |access: &dyn Fn()| {
             let access = std::panic::AssertUnwindSafe(access);
             std::panic::catch_unwind(access).is_err()
         };
-        assert!(
-            panics(&|| memory.read_bytes(at, &mut vec![0; length])),
-            "{at:?} {length}"
-        );
-        assert!(
-            panics(&|| memory.write_bytes(at, &vec![1; length])),
-            "{at:?} {length}"
-        );
-        assert!(
-            panics(&|| memory.write_zeros(at, length.div_ceil(8) as u64)),
-            "{at:?} {length}"
-        );
-        assert!(
-            panics(&|| assert!(memory.equals(at, &vec![0; length]))),
-            "{at:?} {length}"
-        );
+        assert!(panics(&|| memory.read_bytes(at, &mut vec![0; length])), "{at:?} {length}");
+        assert!(panics(&|| memory.write_bytes(at, &vec![1; length])), "{at:?} {length}");
+        assert!(panics(&|| memory.write_zeros(at, length.div_ceil(8) as u64)), "{at:?} {length}");
+        assert!(panics(&|| assert!(memory.equals(at, &vec![0; length]))), "{at:?} {length}");
         memory.prefetch(at, length as u64);
     }
     for at in [0, 100, u64::MAX] {

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RawMode, Uid};
 use rustix::io::Errno;
@@ -35,11 +34,11 @@ impl MappedMemory {
         path: &Path,
         bytes: u64,
         options: &CreateOptions,
-        init: impl FnOnce(Arc<Self>) -> Result<T, E>,
+        init: impl FnOnce(Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let draft = Draft::new(path, bytes, options)?;
         let memory = draft.map(path, bytes, options)?;
-        let made = init(Arc::new(memory))?;
+        let made = init(memory)?;
         draft.publish(path)?;
         Ok(made)
     }
@@ -68,19 +67,12 @@ impl Draft {
     fn new(path: &Path, bytes: u64, options: &CreateOptions) -> Result<Self, SegmentError> {
         room::check_shape(bytes)?;
         if ![0o600, 0o640, 0o660].contains(&options.mode) {
-            return Err(unfit(
-                path,
-                "mode",
-                octal(options.mode),
-                "0600, 0640 or 0660",
-            ));
+            return Err(unfit(path, "mode", octal(options.mode), "0600, 0640 or 0660"));
         }
         let directory = directory_of(path)?;
         match rustix::fs::lstat(path) {
             Ok(_) => {
-                return Err(SegmentError::Exists {
-                    path: path.to_owned(),
-                });
+                return Err(SegmentError::Exists { path: path.to_owned() });
             }
             Err(Errno::NOENT) => {}
             Err(refusal) => return Err(io_error(path, "look for it")(refusal)),
@@ -98,10 +90,7 @@ impl Draft {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(descriptor) => {
-                    return Ok(Self {
-                        descriptor,
-                        provisional: None,
-                    });
+                    return Ok(Self { descriptor, provisional: None });
                 }
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {}
                 Err(refusal) => return Err(io_error(path, "create")(refusal)),
@@ -131,9 +120,7 @@ impl Draft {
                 Err(refusal) => return Err(io_error(path, "create")(refusal)),
             }
         }
-        Err(io_error(path, "create")(io::Error::from(
-            io::ErrorKind::AlreadyExists,
-        )))
+        Err(io_error(path, "create")(io::Error::from(io::ErrorKind::AlreadyExists)))
     }
 
     fn allocate(
@@ -149,10 +136,7 @@ impl Draft {
             rustix::fs::fchown(&self.descriptor, owner, group)
                 .map_err(io_error(path, "change its owner"))?;
         }
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "one of three checked values"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "one of three checked values")]
         let mode = Mode::from_raw_mode(options.mode as RawMode);
         rustix::fs::fchmod(&self.descriptor, mode).map_err(io_error(path, "change its mode"))
     }
@@ -184,9 +168,7 @@ impl Draft {
                 }
                 Ok(())
             }
-            Err(Errno::EXIST) => Err(SegmentError::Exists {
-                path: path.to_owned(),
-            }),
+            Err(Errno::EXIST) => Err(SegmentError::Exists { path: path.to_owned() }),
             Err(refusal) => Err(io_error(path, "link into place")(refusal)),
         }
     }
@@ -207,10 +189,7 @@ pub(super) fn allocate(file: impl AsFd, path: &Path, bytes: u64) -> Result<(), S
         Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT => SegmentError::Size {
             quantity: "segment bytes",
             value: bytes,
-            problem: format!(
-                "more than there is room for at {}: {refusal}",
-                path.display()
-            ),
+            problem: format!("more than there is room for at {}: {refusal}", path.display()),
         },
         refusal => io_error(path, "allocate")(refusal),
     })
@@ -221,9 +200,7 @@ fn write_zeros(file: &impl AsFd, bytes: u64) -> Result<(), Errno> {
     const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut written = 0;
     while written < bytes {
-        let length = usize::try_from(bytes - written)
-            .unwrap_or(usize::MAX)
-            .min(ZEROS.len());
+        let length = usize::try_from(bytes - written).unwrap_or(usize::MAX).min(ZEROS.len());
         match rustix::io::pwrite(file, &ZEROS[..length], written) {
             Ok(count) => written += count as u64,
             Err(Errno::INTR) => {}
@@ -236,16 +213,9 @@ fn write_zeros(file: &impl AsFd, bytes: u64) -> Result<(), Errno> {
 /// The directory that a path lies in; a path that ends in no name is refused.
 fn directory_of(path: &Path) -> Result<&Path, SegmentError> {
     if path.file_name().is_none() {
-        return Err(unfit(
-            path,
-            "path",
-            "without a file name",
-            "a path that ends in a file name",
-        ));
+        return Err(unfit(path, "path", "without a file name", "a path that ends in a file name"));
     }
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok(directory.unwrap_or(Path::new(".")))
 }
 
@@ -256,12 +226,7 @@ fn check_file_system(path: &Path, directory: &Path) -> Result<(), SegmentError> 
     if file_system.is_fit() {
         return Ok(());
     }
-    Err(unfit(
-        path,
-        "file system",
-        file_system.name(),
-        file_system::FIT,
-    ))
+    Err(unfit(path, "file system", file_system.name(), file_system::FIT))
 }
 
 /// Permission bits as people write them.
@@ -291,13 +256,7 @@ fn link_unnamed(_descriptor: &OwnedFd, _path: &Path) -> Result<(), Errno> {
 #[cfg(target_os = "linux")]
 fn rename_to_new(provisional: &Path, path: &Path) -> Result<(), Errno> {
     let here = rustix::fs::CWD;
-    rustix::fs::renameat_with(
-        here,
-        provisional,
-        here,
-        path,
-        rustix::fs::RenameFlags::NOREPLACE,
-    )
+    rustix::fs::renameat_with(here, provisional, here, path, rustix::fs::RenameFlags::NOREPLACE)
 }
 
 /// Links and unlinks: an attacher in between sees two links, refuses, and may try again.
@@ -363,9 +322,7 @@ mod tests {
 
     fn named_draft(path: &Path) -> Draft {
         let draft = Draft::open_named(path, path.parent().unwrap()).unwrap();
-        draft
-            .allocate(path, 4096, &CreateOptions::default())
-            .unwrap();
+        draft.allocate(path, 4096, &CreateOptions::default()).unwrap();
         draft
     }
 
@@ -391,10 +348,7 @@ mod tests {
         let (first, second) = (named_draft(&path), named_draft(&path));
         first.publish(&path).unwrap();
         fs::write(&path, "winner").unwrap();
-        assert!(matches!(
-            second.publish(&path),
-            Err(SegmentError::Exists { .. })
-        ));
+        assert!(matches!(second.publish(&path), Err(SegmentError::Exists { .. })));
         drop(named_draft(&path));
         assert_eq!(fs::read(&path).unwrap(), b"winner");
         assert_eq!(files_in(directory.path()), 1);

@@ -27,24 +27,15 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(descriptor: impl AsFd) -> io::Result<Self> {
         let stat = rustix::fs::fstat(descriptor)?;
-        #[allow(
-            clippy::unnecessary_cast,
-            reason = "the width of both differs between systems"
-        )]
-        Ok(Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-        })
+        #[allow(clippy::unnecessary_cast, reason = "the width of both differs between systems")]
+        Ok(Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 })
     }
 }
 
 impl Descriptor {
     pub(super) fn new(descriptor: OwnedFd) -> io::Result<Self> {
         let identity = Identity::of(&descriptor)?;
-        Ok(Self {
-            descriptor: ManuallyDrop::new(descriptor),
-            identity,
-        })
+        Ok(Self { descriptor: ManuallyDrop::new(descriptor), identity })
     }
 
     /// The descriptor, for use right after it was made.
@@ -57,9 +48,7 @@ impl Descriptor {
         if Identity::of(&*self.descriptor)? == self.identity {
             return Ok(self.descriptor.as_fd());
         }
-        Err(io::Error::other(
-            "the descriptor was closed by other code and names another file now",
-        ))
+        Err(io::Error::other("the descriptor was closed by other code and names another file now"))
     }
 
     /// A fresh description of the same file: through the descriptor, or else through its path.

@@ -13,9 +13,7 @@ pub(super) struct ForkWatch {
 impl ForkWatch {
     /// Takes one page, which the kernel fills with zeros in a child.
     pub(super) fn new() -> io::Result<Self> {
-        let mut page = MmapOptions::new()
-            .len(rustix::param::page_size())
-            .map_anon()?;
+        let mut page = MmapOptions::new().len(rustix::param::page_size()).map_anon()?;
         // SAFETY: the range is exactly the private anonymous mapping just made; the advice changes
         // what a child gets, nothing here.
         let answer =

@@ -203,34 +203,26 @@ width!(
     16,
     "movups",
     "xorps xmm0, xmm0",
-    [
-        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
-    ]
+    ["xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"]
 );
 width!(
     Lane32Avx2,
     32,
     "vmovups",
     "vxorps xmm0, xmm0, xmm0",
-    [
-        "ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6", "ymm7"
-    ]
+    ["ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6", "ymm7"]
 );
 width!(
     Lane32,
     32,
     "vmovdqu64",
     "vpxorq ymm16, ymm16, ymm16",
-    [
-        "ymm16", "ymm17", "ymm18", "ymm19", "ymm20", "ymm21", "ymm22", "ymm23"
-    ]
+    ["ymm16", "ymm17", "ymm18", "ymm19", "ymm20", "ymm21", "ymm22", "ymm23"]
 );
 width!(
     Lane64,
     64,
     "vmovdqu64",
     "vpxorq zmm16, zmm16, zmm16",
-    [
-        "zmm16", "zmm17", "zmm18", "zmm19", "zmm20", "zmm21", "zmm22", "zmm23"
-    ]
+    ["zmm16", "zmm17", "zmm18", "zmm19", "zmm20", "zmm21", "zmm22", "zmm23"]
 );

@@ -1,7 +1,5 @@
 //! Who is alive, as the kernel knows it.
 
-use std::sync::Arc;
-
 use super::MappedMemory;
 use crate::error::SegmentError;
 use crate::liveness::{Liveness, RecordIndex, Verdict};
@@ -28,10 +26,8 @@ impl MappedLiveness {
     ///
     /// [`SegmentError::Unfit`] names the file system if a beacon is not seen through another
     /// description of the file, as on overlayfs; [`SegmentError::Io`].
-    pub fn new(memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
-        Ok(Self {
-            beacons: Beacons::new(memory)?,
-        })
+    pub fn new(memory: MappedMemory) -> Result<Self, SegmentError> {
+        Ok(Self { beacons: Beacons::new(memory)? })
     }
 }
 
@@ -56,7 +52,7 @@ use locks::Beacons;
 mod locks {
     use std::collections::HashMap;
     use std::io;
-    use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+    use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
     use rustix::fs::OFlags;
 
@@ -69,7 +65,7 @@ mod locks {
 
     #[derive(Debug)]
     pub(super) struct Beacons {
-        memory: Arc<MappedMemory>,
+        memory: MappedMemory,
         /// Of the process that made this value.
         maker: ForkWatch,
         held: Mutex<Held>,
@@ -84,26 +80,16 @@ mod locks {
     }
 
     impl Beacons {
-        pub(super) fn new(memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
+        pub(super) fn new(memory: MappedMemory) -> Result<Self, SegmentError> {
             beacon::self_test(memory.file(), memory.path(), memory.is_writable())?;
             let watch = || ForkWatch::new().map_err(io_error(memory.path(), "watch for forks"));
-            let held = Held {
-                beacons: HashMap::new(),
-                holder: watch()?,
-            };
-            Ok(Self {
-                maker: watch()?,
-                held: Mutex::new(held),
-                memory,
-            })
+            let held = Held { beacons: HashMap::new(), holder: watch()? };
+            Ok(Self { maker: watch()?, held: Mutex::new(held), memory })
         }
 
         pub(super) fn hold(&self, record: RecordIndex) -> bool {
             let mut held = self.held();
-            if held
-                .as_ref()
-                .is_some_and(|held| held.beacons.contains_key(&record))
-            {
+            if held.as_ref().is_some_and(|held| held.beacons.contains_key(&record)) {
                 return true;
             }
             match Beacon::light(self.memory.file(), self.memory.path(), record) {
@@ -205,7 +191,7 @@ mod unknown {
     pub(super) struct Beacons;
 
     impl Beacons {
-        pub(super) fn new(_memory: Arc<MappedMemory>) -> Result<Self, SegmentError> {
+        pub(super) fn new(_memory: MappedMemory) -> Result<Self, SegmentError> {
             Ok(Self)
         }
 

@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -30,17 +29,9 @@ impl Segment {
     fn new(place: &str) -> Self {
         let directory = tempfile::tempdir_in(place).unwrap();
         let path = directory.path().join("segment");
-        MappedMemory::create(
-            &path,
-            4096,
-            &CreateOptions::default(),
-            Ok::<_, crate::SegmentError>,
-        )
-        .unwrap();
-        Self {
-            path,
-            _directory: directory,
-        }
+        MappedMemory::create(&path, 4096, &CreateOptions::default(), Ok::<_, crate::SegmentError>)
+            .unwrap();
+        Self { path, _directory: directory }
     }
 
     fn liveness(&self) -> MappedLiveness {
@@ -49,11 +40,8 @@ impl Segment {
 }
 
 fn liveness_of(path: &Path, access: Access) -> MappedLiveness {
-    let options = AttachOptions {
-        access,
-        ..AttachOptions::default()
-    };
-    MappedLiveness::new(Arc::new(MappedMemory::attach(path, &options).unwrap())).unwrap()
+    let options = AttachOptions { access, ..AttachOptions::default() };
+    MappedLiveness::new(MappedMemory::attach(path, &options).unwrap()).unwrap()
 }
 
 /// A process that runs [`holder`], and is killed in the end.
@@ -66,12 +54,7 @@ impl Holder {
     /// Starts one and waits until it holds its beacon and has done its act.
     fn start(segment: &Segment, act: &str) -> (Self, String) {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "mapped::liveness::tests::holder",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "mapped::liveness::tests::holder", "--ignored", "--nocapture"])
             .env(SEGMENT, &segment.path)
             .env(ACT, act)
             .stdin(Stdio::piped())
@@ -82,11 +65,7 @@ impl Holder {
         let mut line = String::new();
         while !line.contains("holder:") {
             line.clear();
-            assert_ne!(
-                out.read_line(&mut line).unwrap(),
-                0,
-                "the holder ended early"
-            );
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "the holder ended early");
         }
         let said = line[line.find("holder:").unwrap() + 7..].trim().to_owned();
         (Self { process, _out: out }, said)
@@ -141,10 +120,8 @@ fn holder() {
                 act_as_forked_child(&liveness, beacon);
             } else {
                 // Comes back only if the child ends early, which ends the test too.
-                let ended = waitid(
-                    WaitId::Pid(Pid::from_raw(child).unwrap()),
-                    WaitIdOptions::EXITED,
-                );
+                let ended =
+                    waitid(WaitId::Pid(Pid::from_raw(child).unwrap()), WaitIdOptions::EXITED);
                 panic!("{ended:?}");
             }
         }
@@ -165,11 +142,7 @@ fn act_as_forked_child(liveness: &MappedLiveness, beacon: usize) {
     let seen = liveness.verdict(HELD) == Verdict::Alive;
     let taken = liveness.hold(HELD_BY_CHILD);
     let kept = mappings().contains(&format!("{beacon:x}-{:x} r--p", beacon + 4096));
-    say(&format!(
-        "{} {}",
-        std::process::id(),
-        is_free && seen && taken && kept
-    ));
+    say(&format!("{} {}", std::process::id(), is_free && seen && taken && kept));
 }
 
 fn mappings() -> String {
@@ -180,10 +153,7 @@ fn mappings() -> String {
 fn beacon_address(path: &Path) -> usize {
     let path = path.to_str().unwrap();
     let mappings = mappings();
-    let line = mappings
-        .lines()
-        .find(|line| line.contains("r--s") && line.ends_with(path))
-        .unwrap();
+    let line = mappings.lines().find(|line| line.contains("r--s") && line.ends_with(path)).unwrap();
     usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
 }
 
@@ -239,11 +209,7 @@ fn a_stopped_process_is_alive() {
     let liveness = segment.liveness();
     let (holder, _) = Holder::start(&segment, "wait");
     kill_process(holder.pid(), Signal::STOP).unwrap();
-    waitid(
-        WaitId::Pid(holder.pid()),
-        WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT,
-    )
-    .unwrap();
+    waitid(WaitId::Pid(holder.pid()), WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT).unwrap();
     assert_eq!(liveness.verdict(HELD), Verdict::Alive);
     holder.kill_to_zombie();
     assert_eq!(liveness.verdict(HELD), Verdict::Dead);
@@ -283,10 +249,7 @@ fn a_process_replaced_by_exec_is_dead() {
     let liveness = segment.liveness();
     let (mut holder, _) = Holder::start(&segment, "exec");
     assert_becomes_dead(&liveness, HELD);
-    assert!(
-        holder.process.try_wait().unwrap().is_none(),
-        "the process itself goes on"
-    );
+    assert!(holder.process.try_wait().unwrap().is_none(), "the process itself goes on");
 }
 
 #[test]
@@ -299,10 +262,7 @@ fn a_released_record_is_free_for_others() {
     assert!(liveness.hold(HELD), "holding is idempotent");
     assert_eq!(liveness.verdict(HELD), Verdict::Alive);
     let other = segment.liveness();
-    assert!(
-        !other.hold(HELD),
-        "another handle of the same process is another holder"
-    );
+    assert!(!other.hold(HELD), "another handle of the same process is another holder");
     drop(liveness);
     assert_eq!(other.verdict(HELD), Verdict::Dead);
 }
@@ -316,11 +276,7 @@ fn records_do_not_disturb_each_other() {
         assert!(liveness.hold(record));
     }
     let other = segment.liveness();
-    assert!(
-        records
-            .iter()
-            .all(|&record| other.verdict(record) == Verdict::Alive)
-    );
+    assert!(records.iter().all(|&record| other.verdict(record) == Verdict::Alive));
     assert_eq!(other.verdict(RecordIndex(4)), Verdict::Dead);
     liveness.release(RecordIndex(1));
     assert_eq!(other.verdict(RecordIndex(1)), Verdict::Dead);
@@ -345,11 +301,8 @@ fn beacons_work_on_a_memory_descriptor() {
     let first = MappedMemory::memfd("beacons", 4096, &MappingOptions::default()).unwrap();
     let descriptor = first.descriptor().unwrap().try_clone_to_owned().unwrap();
     let second = MappedMemory::attach_descriptor(descriptor, &AttachOptions::default()).unwrap();
-    let (first, second) = (Arc::new(first), Arc::new(second));
-    let (first, second) = (
-        MappedLiveness::new(first).unwrap(),
-        MappedLiveness::new(second).unwrap(),
-    );
+    let (first, second) =
+        (MappedLiveness::new(first).unwrap(), MappedLiveness::new(second).unwrap());
     assert!(first.hold(HELD));
     assert!(!second.hold(HELD));
     assert_eq!(second.verdict(HELD), Verdict::Alive);
@@ -360,8 +313,8 @@ fn beacons_work_on_a_memory_descriptor() {
 #[test]
 fn a_closed_descriptor_whose_number_was_reused_does_not_make_anybody_dead() {
     let segment = Segment::new("/dev/shm");
-    let memory = Arc::new(MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap());
-    let liveness = MappedLiveness::new(Arc::clone(&memory)).unwrap();
+    let memory = MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap();
+    let liveness = MappedLiveness::new(memory.clone()).unwrap();
     assert!(liveness.hold(HELD));
     let other = fs::File::open("/dev/null").unwrap();
     let number = memory.descriptor().unwrap();
@@ -417,30 +370,14 @@ fn overlay_visitor() {
     };
     let path = PathBuf::from(place).join("segment");
     let create = |path: &Path| {
-        MappedMemory::create(
-            path,
-            4096,
-            &CreateOptions::default(),
-            Ok::<_, crate::SegmentError>,
-        )
+        MappedMemory::create(path, 4096, &CreateOptions::default(), Ok::<_, crate::SegmentError>)
     };
     let made = create(&path).unwrap_err().to_string();
-    assert!(
-        made.contains("overlayfs") && made.contains("beacon"),
-        "{made}"
-    );
+    assert!(made.contains("overlayfs") && made.contains("beacon"), "{made}");
     assert!(!path.exists());
     fs::write(&path, [0; 4096]).unwrap();
-    let options = AttachOptions {
-        mode_refused: 0,
-        ..AttachOptions::default()
-    };
-    let attached = MappedMemory::attach(&path, &options)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        attached.contains("overlayfs") && attached.contains("beacon"),
-        "{attached}"
-    );
+    let options = AttachOptions { mode_refused: 0, ..AttachOptions::default() };
+    let attached = MappedMemory::attach(&path, &options).unwrap_err().to_string();
+    assert!(attached.contains("overlayfs") && attached.contains("beacon"), "{attached}");
     say("refused twice");
 }

@@ -89,11 +89,7 @@ impl MappedMemory {
         let memory = Self {
             base,
             word_count,
-            word_count_writable: if access == Access::ReadWrite {
-                word_count
-            } else {
-                0
-            },
+            word_count_writable: if access == Access::ReadWrite { word_count } else { 0 },
             lanes: Lanes::detect(),
             mapped: Arc::new(Mapped { mapping, descriptor, path: path.to_owned(), report }),
         };
@@ -201,11 +197,7 @@ fn run(words: &[Word], at: Offset, count: usize) -> &[Word] {
 #[cold]
 #[track_caller]
 fn outside(words: &[Word], at: Offset, count: usize) -> &[Word] {
-    assert!(
-        count == 0,
-        "{count} words at {at:?} lie outside the {} that there are",
-        words.len()
-    );
+    assert!(count == 0, "{count} words at {at:?} lie outside the {} that there are", words.len());
     &[]
 }
 
@@ -220,17 +212,13 @@ impl Memory for MappedMemory {
     #[inline]
     #[track_caller]
     fn read_bytes(&self, at: Offset, out: &mut [u8]) {
-        self.lanes
-            .read(run(self.words(), at, out.len().div_ceil(8)), out);
+        self.lanes.read(run(self.words(), at, out.len().div_ceil(8)), out);
     }
 
     #[inline]
     #[track_caller]
     fn write_bytes(&self, at: Offset, bytes: &[u8]) {
-        self.lanes.write(
-            run(self.words_writable(), at, bytes.len().div_ceil(8)),
-            bytes,
-        );
+        self.lanes.write(run(self.words_writable(), at, bytes.len().div_ceil(8)), bytes);
     }
 
     #[inline]
@@ -243,8 +231,7 @@ impl Memory for MappedMemory {
     #[inline]
     #[track_caller]
     fn equals(&self, at: Offset, bytes: &[u8]) -> bool {
-        self.lanes
-            .equals(run(self.words(), at, bytes.len().div_ceil(8)), bytes)
+        self.lanes.equals(run(self.words(), at, bytes.len().div_ceil(8)), bytes)
     }
 
     #[inline(always)]
@@ -276,10 +263,7 @@ impl Memory for MappedMemory {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "segments exist on 64-bit machines alone"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "segments exist on 64-bit machines alone")]
 const fn index(word: u64) -> usize {
     word as usize
 }

@@ -63,11 +63,7 @@ fn io_error<E: Into<io::Error>>(
     action: &'static str,
 ) -> impl FnOnce(E) -> SegmentError {
     let path = path.to_owned();
-    move |source| SegmentError::Io {
-        path,
-        action,
-        source: source.into(),
-    }
+    move |source| SegmentError::Io { path, action, source: source.into() }
 }
 
 /// A property of a file that a segment's file must not have.

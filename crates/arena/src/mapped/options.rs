@@ -18,12 +18,7 @@ pub struct CreateOptions {
 
 impl Default for CreateOptions {
     fn default() -> Self {
-        Self {
-            mode: 0o600,
-            owner: None,
-            group: None,
-            mapping: MappingOptions::default(),
-        }
+        Self { mode: 0o600, owner: None, group: None, mapping: MappingOptions::default() }
     }
 }
 

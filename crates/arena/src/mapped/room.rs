@@ -19,20 +19,13 @@ pub(super) fn check_shape(bytes: u64) -> Result<(), SegmentError> {
     let problem = if bytes == 0 {
         "not a size: a segment has at least one word of 8 bytes".to_owned()
     } else if !bytes.is_multiple_of(8) {
-        format!(
-            "not a multiple of 8: try {}",
-            bytes.next_multiple_of(8).max(8)
-        )
+        format!("not a multiple of 8: try {}", bytes.next_multiple_of(8).max(8))
     } else if i64::try_from(bytes).is_err() || isize::try_from(bytes).is_err() {
         format!("more than a file can have ({})", isize::MAX)
     } else {
         return Ok(());
     };
-    Err(SegmentError::Size {
-        quantity: "segment bytes",
-        value: bytes,
-        problem,
-    })
+    Err(SegmentError::Size { quantity: "segment bytes", value: bytes, problem })
 }
 
 /// Refuses a size that the file system of this directory has no room for.
@@ -73,31 +66,22 @@ pub(super) fn check_memory(bytes: u64) -> Result<(), SegmentError> {
 }
 
 fn check_bounds(bytes: u64, bounds: impl IntoIterator<Item = Bound>) -> Result<(), SegmentError> {
-    let Some(bound) = bounds
-        .into_iter()
-        .filter(|bound| bytes > bound.bytes)
-        .min_by_key(|b| b.bytes)
+    let Some(bound) =
+        bounds.into_iter().filter(|bound| bytes > bound.bytes).min_by_key(|b| b.bytes)
     else {
         return Ok(());
     };
     Err(SegmentError::Size {
         quantity: "segment bytes",
         value: bytes,
-        problem: format!(
-            "more than the {} bytes {}: {}",
-            bound.bytes, bound.what, bound.advice
-        ),
+        problem: format!("more than the {} bytes {}: {}", bound.bytes, bound.what, bound.advice),
     })
 }
 
 fn space_bound(file_system: FileSystem, directory: &Path, bytes: u64) -> Bound {
     Bound {
         bytes,
-        what: format!(
-            "free on the {} at {}",
-            file_system.name(),
-            directory.display()
-        ),
+        what: format!("free on the {} at {}", file_system.name(), directory.display()),
         advice: if file_system.is_memory() {
             "enlarge it (mount -o remount,size=…; --shm-size for a container), ask for less, \
              or use a memfd"
@@ -122,19 +106,14 @@ fn file_bounds() -> Vec<Bound> {
 
 /// What the machine and the memory groups that this process is in can still give.
 fn memory_bounds() -> Vec<Bound> {
-    let machine = fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| machine_bytes(&text));
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| machine_bytes(&text));
     let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let machine = machine.map(|bytes| Bound {
         bytes,
         what: "of memory that this machine has available".to_owned(),
         advice: "ask for less",
     });
-    machine
-        .into_iter()
-        .chain(group_bound(Path::new("/sys/fs/cgroup"), &membership))
-        .collect()
+    machine.into_iter().chain(group_bound(Path::new("/sys/fs/cgroup"), &membership)).collect()
 }
 
 /// Available memory and free swap of `/proc/meminfo`, in bytes.
@@ -155,9 +134,7 @@ fn group_bound(root: &Path, membership: &str) -> Option<Bound> {
         if controllers.is_empty() {
             return Some((root.to_owned(), path, UNIFIED));
         }
-        let is_memory = controllers
-            .split(',')
-            .any(|controller| controller == "memory");
+        let is_memory = controllers.split(',').any(|controller| controller == "memory");
         is_memory.then(|| (root.join("memory"), path, SEPARATE))
     });
     groups
@@ -198,13 +175,7 @@ const SEPARATE: GroupFiles = GroupFiles {
 
 /// Bytes that one group can still give; `None` where it has no limit.
 fn group_bytes(group: &Path, names: &GroupFiles) -> Option<u64> {
-    let number = |name| {
-        fs::read_to_string(group.join(name))
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
+    let number = |name| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
     let limit = number(names.limit)?;
     let used = number(names.used)?;
     let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
@@ -245,16 +216,8 @@ mod tests {
     #[test]
     fn a_small_tmpfs_is_named_with_what_to_do() {
         let bound = space_bound(FileSystem::Memory("tmpfs"), Path::new("/dev/shm"), 64 << 20);
-        let refusal = check_bounds((64 << 20) + 8, [bound.clone()])
-            .unwrap_err()
-            .to_string();
-        for part in [
-            "67108872",
-            "67108864",
-            "tmpfs at /dev/shm",
-            "--shm-size",
-            "memfd",
-        ] {
+        let refusal = check_bounds((64 << 20) + 8, [bound.clone()]).unwrap_err().to_string();
+        for part in ["67108872", "67108864", "tmpfs at /dev/shm", "--shm-size", "memfd"] {
             assert!(refusal.contains(part), "{part}: {refusal}");
         }
         assert!(check_bounds(64 << 20, [bound]).is_ok());
@@ -283,12 +246,7 @@ mod tests {
             fs::write(group.join("memory.current"), used).unwrap();
             fs::write(group.join("memory.stat"), stat).unwrap();
         };
-        group(
-            "outer",
-            "5000\n",
-            "4000\n",
-            "anon 9\ninactive_file 300\nactive_file 200\n",
-        );
+        group("outer", "5000\n", "4000\n", "anon 9\ninactive_file 300\nactive_file 200\n");
         group("outer/inner", "max\n", "100\n", "");
         let bound = group_bound(root.path(), "0::/outer/inner\n").unwrap();
         assert_eq!(bound.bytes, 1500);

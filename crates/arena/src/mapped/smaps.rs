@@ -28,17 +28,10 @@ fn huge_bytes_in(smaps: impl BufRead, address: usize) -> io::Result<u64> {
             inside = line.starts_with(&start);
             found |= inside;
         } else if inside && HUGE.contains(&name) {
-            kibibytes += fields
-                .next()
-                .and_then(|count| count.parse::<u64>().ok())
-                .unwrap_or(0);
+            kibibytes += fields.next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         }
     }
-    if found {
-        Ok(kibibytes * 1024)
-    } else {
-        Err(io::ErrorKind::NotFound.into())
-    }
+    if found { Ok(kibibytes * 1024) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 #[cfg(test)]

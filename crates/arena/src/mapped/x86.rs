@@ -65,12 +65,7 @@ pub(super) unsafe fn copy_in(lanes: Lanes, source: *const u8, target: &[Word], l
         && let Some(last) = target.get(run / 8)
     {
         // SAFETY: eight bytes that end at `length`, which is at least 32.
-        let end = unsafe {
-            source
-                .wrapping_add(length - 8)
-                .cast::<u64>()
-                .read_unaligned()
-        };
+        let end = unsafe { source.wrapping_add(length - 8).cast::<u64>().read_unaligned() };
         store_relaxed(last, end >> (8 * (8 - partial)));
     }
 }

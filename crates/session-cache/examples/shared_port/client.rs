@@ -41,11 +41,7 @@ impl Client {
             .with_no_client_auth();
         config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8)))
             .tls12_resumption(Tls12Resumption::SessionIdOnly);
-        Ok(Self {
-            config: Arc::new(config),
-            identity: identity.clone(),
-            address,
-        })
+        Ok(Self { config: Arc::new(config), identity: identity.clone(), address })
     }
 
     /// Connects this many times, each time to whichever process the kernel picks.
@@ -79,10 +75,7 @@ impl Client {
             Some(_) => false,
             None => return Err("a reply came before the handshake was complete".into()),
         };
-        Ok(Visit {
-            process: reply.trim().parse()?,
-            resumed,
-        })
+        Ok(Visit { process: reply.trim().parse()?, resumed })
     }
 }
 

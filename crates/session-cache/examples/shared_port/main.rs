@@ -108,11 +108,7 @@ impl Versions {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = if arguments.serve {
-        server::serve()
-    } else {
-        compare(&arguments)
-    };
+    let done = if arguments.serve { server::serve() } else { compare(&arguments) };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -154,11 +150,7 @@ fn visit(
     progress.set_message(format!(
         "TLS {}, {} cache",
         version.name(),
-        if segment.is_some() {
-            "shared"
-        } else {
-            "private"
-        }
+        if segment.is_some() { "shared" } else { "private" }
     ));
     let visits = client.visit(arguments.connections + 1, || progress.inc(1))?;
     let served = workers.stop()?;

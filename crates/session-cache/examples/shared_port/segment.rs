@@ -43,10 +43,7 @@ impl Segment {
 
 /// Joins the table in a file.
 pub(crate) fn attach(path: &Path) -> Result<Arc<dyn Table>, Failure> {
-    Ok(Arc::new(SharedTable::attach_file(
-        path,
-        &AttachOptions::default(),
-    )?))
+    Ok(Arc::new(SharedTable::attach_file(path, &AttachOptions::default())?))
 }
 
 /// The design of this name.

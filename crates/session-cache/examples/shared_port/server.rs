@@ -65,9 +65,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
     if input.read_line(&mut line)? == 0 {
         return Err("the parent is gone".into());
     }
-    let served = sessions
-        .map(|sessions| sessions.cache().counters())
-        .unwrap_or_default();
+    let served = sessions.map(|sessions| sessions.cache().counters()).unwrap_or_default();
     let served = Served {
         hits: served.hits,
         misses: served.misses,
@@ -87,12 +85,7 @@ fn sessions(path: &std::path::Path, identity: &Identity) -> Result<RustlsSession
         client_auth: ClientAuth::None,
         application: b"",
     };
-    Ok(RustlsSessions::new(
-        table,
-        clock,
-        &may_resume,
-        CacheOptions::default(),
-    )?)
+    Ok(RustlsSessions::new(table, clock, &may_resume, CacheOptions::default())?)
 }
 
 fn configuration(
@@ -120,11 +113,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// A socket on a port that others may have as well.
 pub(crate) fn shared_socket(address: SocketAddr) -> Result<Socket, Failure> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     Ok(socket)

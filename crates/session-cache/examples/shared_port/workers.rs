@@ -34,10 +34,7 @@ impl Workers {
         identity: &Identity,
     ) -> Result<Self, Failure> {
         let reservation = shared_socket((Ipv4Addr::LOCALHOST, 0).into())?;
-        let address = reservation
-            .local_addr()?
-            .as_socket()
-            .ok_or("the port has no address")?;
+        let address = reservation.local_addr()?.as_socket().ok_or("the port has no address")?;
         let mut workers = Vec::new();
         for index in 0..processes {
             workers.push(Worker::start(&Orders {
@@ -54,11 +51,7 @@ impl Workers {
                 return Err("a server process ended before it listened; see above".into());
             }
         }
-        Ok(Self {
-            address,
-            workers,
-            _reservation: reservation,
-        })
+        Ok(Self { address, workers, _reservation: reservation })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -78,24 +71,14 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let output = child
-            .stdout
-            .take()
-            .ok_or("the server's output is not piped")?;
-        let mut worker = Self {
-            child,
-            output: BufReader::new(output),
-        };
+        let output = child.stdout.take().ok_or("the server's output is not piped")?;
+        let mut worker = Self { child, output: BufReader::new(output) };
         worker.say(&serde_json::to_string(orders)?)?;
         Ok(worker)
     }
 
     fn say(&mut self, line: &str) -> Result<(), Failure> {
-        let input = self
-            .child
-            .stdin
-            .as_mut()
-            .ok_or("the server's input is not piped")?;
+        let input = self.child.stdin.as_mut().ok_or("the server's input is not piped")?;
         writeln!(input, "{line}")?;
         Ok(())
     }

@@ -38,11 +38,7 @@ pub(crate) struct Double {
 
 impl Double {
     pub(crate) fn new(entries_max: usize, fault: Fault) -> Self {
-        Self {
-            entries: Mutex::default(),
-            entries_max,
-            fault,
-        }
+        Self { entries: Mutex::default(), entries_max, fault }
     }
 
     fn entries(&self) -> Result<MutexGuard<'_, Entries>, Error> {
@@ -53,11 +49,7 @@ impl Double {
     }
 
     fn key(&self, key: &[u8]) -> Vec<u8> {
-        let from = if self.fault == Fault::DomainIgnored {
-            16
-        } else {
-            0
-        };
+        let from = if self.fault == Fault::DomainIgnored { 16 } else { 0 };
         key[from..].to_vec()
     }
 }
@@ -80,13 +72,10 @@ impl Table for Double {
 
     fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         value.clear();
-        Ok(self
-            .entries()?
-            .get(&self.key(key))
-            .map(|(stored, metadata)| {
-                value.extend_from_slice(stored);
-                *metadata
-            }))
+        Ok(self.entries()?.get(&self.key(key)).map(|(stored, metadata)| {
+            value.extend_from_slice(stored);
+            *metadata
+        }))
     }
 
     fn insert_unless(
@@ -107,12 +96,10 @@ impl Table for Double {
         if !entries.contains_key(&key) && entries.len() >= self.entries_max {
             return Err(Error::NoBlock { block_bytes: 256 });
         }
-        Ok(
-            match entries.insert(key, (entry.value.to_vec(), entry.metadata)) {
-                None => Put::Inserted,
-                Some(_) => Put::Replaced,
-            },
-        )
+        Ok(match entries.insert(key, (entry.value.to_vec(), entry.metadata)) {
+            None => Put::Inserted,
+            Some(_) => Put::Replaced,
+        })
     }
 
     fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
@@ -138,13 +125,10 @@ impl Table for Double {
             return self.get(key, value);
         }
         value.clear();
-        Ok(self
-            .entries()?
-            .remove(&self.key(key))
-            .map(|(stored, metadata)| {
-                value.extend_from_slice(&stored);
-                metadata
-            }))
+        Ok(self.entries()?.remove(&self.key(key)).map(|(stored, metadata)| {
+            value.extend_from_slice(&stored);
+            metadata
+        }))
     }
 
     fn len(&self) -> u64 {
@@ -153,13 +137,7 @@ impl Table for Double {
 
     fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         for (key, (value, metadata)) in self.entries()?.iter() {
-            if visit(Entry {
-                key,
-                value,
-                metadata: *metadata,
-            })
-            .is_break()
-            {
+            if visit(Entry { key, value, metadata: *metadata }).is_break() {
                 break;
             }
         }
@@ -174,10 +152,7 @@ impl Table for Double {
     }
 
     fn stats(&self) -> Stats {
-        Stats {
-            entries: self.len(),
-            ..Stats::default()
-        }
+        Stats { entries: self.len(), ..Stats::default() }
     }
 
     fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -185,10 +160,7 @@ impl Table for Double {
     }
 
     fn audit(&self) -> Audit {
-        Audit {
-            entries: self.len(),
-            ..Audit::default()
-        }
+        Audit { entries: self.len(), ..Audit::default() }
     }
 
     fn recover(&self) -> Result<Recovery, Error> {

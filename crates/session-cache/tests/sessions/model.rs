@@ -33,19 +33,13 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The first two handles share a domain.
 fn agrees_with_a_map(world: &World, steps: &[Step]) -> Verdict {
-    let caches = [
-        world.cache(b"host"),
-        world.cache(b"host"),
-        world.cache(b"other host"),
-    ];
+    let caches = [world.cache(b"host"), world.cache(b"host"), world.cache(b"other host")];
     let mut model: BTreeMap<(bool, u8), (Vec<u8>, u64)> = BTreeMap::new();
     let mut now_ms = 0;
     for (index, (verb, handle, id)) in steps.iter().enumerate() {
         let cache = &caches[*handle];
         let place = (*handle == 2, *id);
-        let expected = model
-            .get(&place)
-            .filter(|(_, expiry_ms)| now_ms < *expiry_ms);
+        let expected = model.get(&place).filter(|(_, expiry_ms)| now_ms < *expiry_ms);
         let expected = expected.map(|(value, _)| value.clone());
         match verb {
             Verb::Put(value) => {
@@ -58,27 +52,18 @@ fn agrees_with_a_map(world: &World, steps: &[Step]) -> Verdict {
             }
             Verb::Get => {
                 let found = cache.get(&[*id; 32]).map(|value| value.to_vec());
-                ensure!(
-                    found == expected,
-                    "step {index}: {found:?}, expected {expected:?}"
-                );
+                ensure!(found == expected, "step {index}: {found:?}, expected {expected:?}");
             }
             Verb::Take => {
                 let found = cache.take(&[*id; 32]).map(|value| value.to_vec());
-                ensure!(
-                    found == expected,
-                    "step {index}: {found:?}, expected {expected:?}"
-                );
+                ensure!(found == expected, "step {index}: {found:?}, expected {expected:?}");
                 model.remove(&place);
             }
             Verb::Sweep => {
                 cache.sweep().map_err(|error| error.to_string())?;
                 model.retain(|_, (_, expiry_ms)| now_ms < *expiry_ms);
                 let left = (world.table.len(), model.len() as u64);
-                ensure!(
-                    left.0 == left.1,
-                    "step {index}: {left:?} entries after a sweep"
-                );
+                ensure!(left.0 == left.1, "step {index}: {left:?} entries after a sweep");
             }
             Verb::Advance(by_ms) => {
                 world.clock.advance(*by_ms);

@@ -8,10 +8,7 @@ use crate::world::{TTL_MS, Verdict, World, ensure, holds_on_every_table_of, is_c
 const ENTRIES: u32 = 100;
 
 fn options(sweep_interval_ms: Option<u64>) -> CacheOptions {
-    CacheOptions {
-        ttl_ms: TTL_MS,
-        sweep_interval_ms,
-    }
+    CacheOptions { ttl_ms: TTL_MS, sweep_interval_ms }
 }
 
 /// Stores sessions until one is declined; gives its id.
@@ -24,10 +21,7 @@ fn fill(world: &World) -> Result<[u8; 4], String> {
             other => return Err(format!("filling the table: {other:?}")),
         }
     }
-    Err(format!(
-        "the table holds {} sessions and takes more",
-        world.table.len()
-    ))
+    Err(format!("the table holds {} sessions and takes more", world.table.len()))
 }
 
 fn put(cache: &SessionCache, id: &[u8]) -> Stored {
@@ -39,18 +33,11 @@ fn a_full_table_makes_room(world: &World) -> Verdict {
     let held = world.table.len();
     let cache = world.cache_with(b"host", options(Some(1_000)));
     let stored = put(&cache, &id);
-    ensure!(
-        stored == Stored::Declined(Reason::Full),
-        "among the living: {stored:?}"
-    );
+    ensure!(stored == Stored::Declined(Reason::Full), "among the living: {stored:?}");
     world.clock.advance(TTL_MS);
     let stored = put(&cache, &id);
     ensure!(stored == Stored::Inserted, "among the expired: {stored:?}");
-    ensure!(
-        world.table.len() == 1,
-        "{} entries are left",
-        world.table.len()
-    );
+    ensure!(world.table.len() == 1, "{} entries are left", world.table.len());
     let counters = cache.counters();
     ensure!(counters.swept == held, "{held} were held: {counters:?}");
     ensure!(counters.declined.of(Reason::Full) == 1, "{counters:?}");
@@ -61,10 +48,7 @@ fn a_full_table_makes_room(world: &World) -> Verdict {
 fn a_put_into_a_table_full_of_expired_sessions_sweeps_and_stores() {
     holds_on_every_table_of(ENTRIES, a_full_table_makes_room);
     let faulty = World::double(ENTRIES as usize, Fault::RemoveKeeps);
-    is_caught(
-        a_full_table_makes_room(&faulty),
-        "among the expired: Declined(Full)",
-    );
+    is_caught(a_full_table_makes_room(&faulty), "among the expired: Declined(Full)");
 }
 
 #[test]
@@ -78,10 +62,7 @@ fn a_full_table_is_swept_once_in_an_interval_by_each_handle() {
         world.clock.advance(500);
         ensure!(put(&cache, &id) == full, "swept again within the interval");
         world.clock.advance(500);
-        ensure!(
-            put(&cache, &id) == Stored::Inserted,
-            "not swept after the interval"
-        );
+        ensure!(put(&cache, &id) == Stored::Inserted, "not swept after the interval");
         Ok(())
     });
 }
@@ -93,16 +74,10 @@ fn a_handle_without_an_interval_leaves_sweeping_to_others() {
         let held = world.table.len();
         world.clock.advance(TTL_MS);
         let cache = world.cache_with(b"host", options(None));
-        ensure!(
-            put(&cache, &id) == Stored::Declined(Reason::Full),
-            "it swept"
-        );
+        ensure!(put(&cache, &id) == Stored::Declined(Reason::Full), "it swept");
         let swept = world.cache(b"other host").sweep();
         ensure!(swept == Ok(held), "{held} were held, swept {swept:?}");
-        ensure!(
-            put(&cache, &id) == Stored::Inserted,
-            "no room after the sweep"
-        );
+        ensure!(put(&cache, &id) == Stored::Inserted, "no room after the sweep");
         Ok(())
     });
 }
@@ -118,11 +93,7 @@ fn a_sweep_leaves_what_lives() {
         let swept = cache.sweep();
         ensure!(swept == Ok(1), "swept {swept:?}");
         ensure!(cache.get(b"young").is_some(), "swept a living session");
-        ensure!(
-            world.table.len() == 1,
-            "{} entries are left",
-            world.table.len()
-        );
+        ensure!(world.table.len() == 1, "{} entries are left", world.table.len());
         Ok(())
     });
 }

@@ -63,10 +63,7 @@ impl World {
 
     /// A world in which time stands still.
     pub(crate) fn stuck() -> Self {
-        Self {
-            clock: clock(true),
-            ..Self::with(Fault::None)
-        }
+        Self { clock: clock(true), ..Self::with(Fault::None) }
     }
 
     /// One world for each table there is, each with room for about this many sessions.
@@ -110,10 +107,7 @@ impl World {
 
     /// A handle of the domain of this application.
     pub(crate) fn cache(&self, application: &[u8]) -> SessionCache {
-        let options = CacheOptions {
-            ttl_ms: TTL_MS,
-            ..CacheOptions::default()
-        };
+        let options = CacheOptions { ttl_ms: TTL_MS, ..CacheOptions::default() };
         self.cache_with(application, options)
     }
 
@@ -125,19 +119,11 @@ impl World {
 }
 
 pub(crate) fn parts(application: &[u8]) -> DomainParts<'_> {
-    DomainParts {
-        protocol: "tls",
-        certificates: &[],
-        client_auth: ClientAuth::None,
-        application,
-    }
+    DomainParts { protocol: "tls", certificates: &[], client_auth: ClientAuth::None, application }
 }
 
 fn clock(stuck: bool) -> Arc<HandClock> {
-    Arc::new(HandClock {
-        now_ms: Mutex::new(1_000_000),
-        stuck,
-    })
+    Arc::new(HandClock { now_ms: Mutex::new(1_000_000), stuck })
 }
 
 /// Ends a check with a sentence unless the condition holds.
@@ -174,9 +160,6 @@ pub(crate) fn holds_on_every_table_of(entries: u32, check: impl Fn(&World) -> Ve
 pub(crate) fn is_caught(verdict: Verdict, sentence: &str) {
     match verdict {
         Ok(()) => panic!("the seeded fault went unnoticed"),
-        Err(finding) => assert!(
-            finding.contains(sentence),
-            "noticed something else: {finding}"
-        ),
+        Err(finding) => assert!(finding.contains(sentence), "noticed something else: {finding}"),
     }
 }

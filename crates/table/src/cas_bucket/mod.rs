@@ -45,8 +45,8 @@
 //!
 //! # Invariants
 //!
-//! - I1: a live bit is set only by an exchange whose expected header was loaded before a full search
-//!   for the key.
+//! - I1: a live bit is set only by an exchange whose expected header was loaded before a full
+//!   search for the key.
 //! - I2: the word of a slot whose bit is clear is EMPTY or names a block that one participant owns;
 //!   only that owner, or whoever inherits the block from it, changes it back.
 //! - I3: the word of a slot whose bit is set does not change.
