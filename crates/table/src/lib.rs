@@ -6,8 +6,8 @@
 //!
 //! | design | idea | reads | updates |
 //! |---|---|---|---|
-//! | [`CasBucket`] | a bucket's header alone decides what is in it | lock-free, store nothing | lock-free |
-//! | [`Chained`] | chains under one lock that is taken over from the dead | under the lock | under the lock |
+//! | [`CasBucket`] | a header decides what a bucket holds | lock-free, store nothing | lock-free |
+//! | [`Chained`] | chains; one lock, taken over from the dead | under the lock | under the lock |
 //!
 //! [`SharedTable`] is a table of any design in a file or memory descriptor. [`Design`] makes one
 //! over any [`Memory`](shm_arena::Memory), which is how models and tests run the same code:
