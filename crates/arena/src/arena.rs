@@ -2,9 +2,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, TryLockError};
-
-use crossbeam_utils::CachePadded;
 
 use crate::block::{Block, SizeClass};
 use crate::environment::Environment;
@@ -12,10 +9,11 @@ use crate::error::SegmentError;
 use crate::hash::{KeyHasher, random_secret};
 use crate::header::{Expected, SegmentHeader};
 use crate::layout::{Geometry, Layout};
-use crate::lease::{Lease, LeaseError, LineState};
+use crate::lease::{Lease, LeaseError};
 use crate::liveness::{RecordIndex, Verdict};
 use crate::memory::{Backoff, Load, Memory, Rmw, Store};
 use crate::participant::{Identity, Line, RecordState, RecordWord};
+use crate::pool::{Hold, Pool};
 
 /// What the allocator asks of the table that uses it, when it has to decide about a block that a
 /// dead participant was working with.
@@ -49,7 +47,7 @@ pub struct Arena<M> {
     hasher: KeyHasher,
     environment: Environment,
     identity: Option<Identity>,
-    pool: Box<[CachePadded<Mutex<LineState>>]>,
+    pool: Pool,
 }
 
 /// Lines that one process keeps at most; more threads than this take turns.
@@ -92,9 +90,7 @@ impl<M: Memory> Arena<M> {
     ) -> Result<Self, SegmentError> {
         let (header, hasher) = SegmentHeader::read(&memory, expected)?;
         let layout = Layout::new(header.geometry)?;
-        let pool = (0..layout.geometry().lines.min(POOL_LINES_MAX))
-            .map(|_| CachePadded::new(Mutex::new(LineState::default())))
-            .collect();
+        let pool = Pool::new(layout.geometry().lines.min(POOL_LINES_MAX));
         let mut arena = Self {
             memory,
             layout,
@@ -179,39 +175,30 @@ impl<M: Memory> Arena<M> {
     /// The caller puts the line of a lessee that unwound in order first, see
     /// [`Lease::is_unsettled`]. Gives an error when the handle only reads or when every line is in
     /// use for longer than a short bounded wait.
-    #[inline]
+    #[inline(always)]
     pub fn lease(&self) -> Result<Lease<'_, M>, LeaseError> {
-        let Some(identity) = self.identity else {
-            return Err(LeaseError::ReadOnly);
-        };
-        let first = thread_hint() % self.pool.len();
-        if let Ok(state) = self.pool[first].try_lock()
-            && state.line.is_some()
+        if let Some(hold) = self.pool.take(thread_hint())
+            && let Some(number) = hold.line()
         {
-            return Ok(Lease::new(self, state));
+            return Ok(Lease::new(self, hold, number));
         }
-        self.lease_any(identity, first)
+        self.lease_any()
     }
 
     #[cold]
-    fn lease_any(&self, identity: Identity, first: usize) -> Result<Lease<'_, M>, LeaseError> {
+    fn lease_any(&self) -> Result<Lease<'_, M>, LeaseError> {
+        let Some(identity) = self.identity else {
+            return Err(LeaseError::ReadOnly);
+        };
         let backoff = Backoff::new();
         for _ in 0..LEASE_TURNS_MAX {
-            for turn in 0..self.pool.len() {
-                let place = &self.pool[(first + turn) % self.pool.len()];
-                let (mut state, unwound) = match place.try_lock() {
-                    Ok(state) => (state, false),
-                    Err(TryLockError::Poisoned(poisoned)) => (poisoned.into_inner(), true),
-                    Err(TryLockError::WouldBlock) => continue,
-                };
-                if state.line.is_none() && !self.own_line(identity, &mut state) {
+            for turn in 0..self.pool.places() {
+                let Some(hold) = self.pool.take(thread_hint() + turn) else {
                     continue;
+                };
+                if let Some(number) = hold.line().or_else(|| self.own_line(identity, &hold)) {
+                    return Ok(Lease::new(self, hold, number));
                 }
-                if unwound {
-                    state.unsettled = true;
-                    place.clear_poison();
-                }
-                return Ok(Lease::new(self, state));
             }
             self.memory.spin(&backoff);
         }
@@ -219,7 +206,7 @@ impl<M: Memory> Arena<M> {
     }
 
     /// Gives a place in the pool a line of the segment, if one is nobody's.
-    fn own_line(&self, identity: Identity, state: &mut MutexGuard<'_, LineState>) -> bool {
+    fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> Option<u32> {
         let lines = self.layout.geometry().lines;
         // Neighbours in the table of lines are often taken at once: start apart.
         let first = identity.record.0.wrapping_mul(7) % lines;
@@ -236,13 +223,12 @@ impl<M: Memory> Arena<M> {
                 Load::Relaxed,
             );
             if owned.is_ok() {
-                state.line = Some(number);
-                state.added = self.memory.load(line.added(), Load::Relaxed);
-                state.removed = self.memory.load(line.removed(), Load::Relaxed);
-                return true;
+                let added = self.memory.load(line.added(), Load::Relaxed);
+                hold.set_line(number, added, self.memory.load(line.removed(), Load::Relaxed));
+                return Some(number);
             }
         }
-        false
+        None
     }
 
     /// Entries added and removed by all lines, ever: their difference counts the entries.
@@ -263,13 +249,13 @@ impl<M: Memory> Arena<M> {
         let Some(identity) = self.identity.take() else {
             return;
         };
-        for place in &self.pool {
+        for place in 0..self.pool.places() {
             // The line of a thread that unwound is left to recovery, and so is the record.
-            let Ok(state) = place.try_lock() else {
+            let Some(hold) = self.pool.take(place).filter(|hold| !hold.is_unsettled()) else {
                 return;
             };
-            if let Some(number) = state.line {
-                Lease::new(&self, state).release_spare();
+            if let Some(number) = hold.line() {
+                Lease::new(&self, hold, number).release_spare();
                 let owner = Line(self.layout.line(number)).owner();
                 self.memory.store(owner, 0, Store::Release);
             }
@@ -357,12 +343,12 @@ const LEASE_TURNS_MAX: u32 = 1000;
 
 /// A number that differs between threads, for free: the address of a thread's own variable.
 #[inline]
-fn thread_hint() -> usize {
+fn thread_hint() -> u64 {
     thread_local! {
         static PLACE: Cell<u64> = const { Cell::new(0) };
     }
     PLACE.with(|place| {
         let address = std::ptr::from_ref(place).addr();
-        (address >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48
+        (address as u64 >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48
     })
 }

@@ -23,13 +23,12 @@
 //! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" |
 //! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone |
 
-use std::sync::MutexGuard;
-
 use crate::arena::Arena;
 use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
 use crate::layout::Layout;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 use crate::participant::Line;
+use crate::pool::{Hold, SpareWords};
 
 /// Why no line could be leased.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -50,34 +49,6 @@ pub enum LeaseError {
 pub struct NoBlock {
     /// The class.
     pub class: SizeClass,
-}
-
-/// The private part of a line: what its successive lessees in one process hand on.
-#[derive(Debug)]
-pub(crate) struct LineState {
-    /// The line of the segment, once there is one.
-    pub(crate) line: Option<u32>,
-    pub(crate) added: u64,
-    pub(crate) removed: u64,
-    /// The last lessee unwound in the middle of an operation.
-    pub(crate) unsettled: bool,
-    spare: Option<Claimed>,
-    home: [u32; SizeClass::COUNT],
-    scanned: u32,
-}
-
-impl Default for LineState {
-    fn default() -> Self {
-        Self {
-            line: None,
-            added: 0,
-            removed: 0,
-            unsettled: false,
-            spare: None,
-            home: [0; SizeClass::COUNT],
-            scanned: 0,
-        }
-    }
 }
 
 /// Where a block's word lies, and which blocks share its slab.
@@ -111,6 +82,31 @@ impl Claimed {
     pub const fn block(&self) -> Block {
         self.block
     }
+
+    /// How a line's private side keeps it: the first word is 0 for no block alone.
+    #[inline(always)]
+    fn to_words(self) -> SpareWords {
+        let Place { slab, number, class, word } = self.place;
+        [
+            u64::from(self.block.unit()) | (class.index() as u64) << 32,
+            u64::from(slab) | u64::from(number) << 32,
+            word.word(),
+            self.word.bits(),
+        ]
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
+    fn from_words([block, place, word, bits]: SpareWords) -> Option<Self> {
+        let place = Place {
+            slab: place as u32,
+            number: (place >> 32) as u32,
+            class: SizeClass::from_index(block >> 32)?,
+            word: Offset::new(word),
+        };
+        let word = BlockWord::from_bits(bits);
+        (block as u32 != 0).then_some(Self { block: Block::new(block as u32), place, word })
+    }
 }
 
 /// A block of the index whose word has been located and asked for.
@@ -136,18 +132,17 @@ pub struct Lease<'a, M> {
     layout: &'a Layout,
     line: Line,
     number: u32,
-    state: MutexGuard<'a, LineState>,
+    hold: Hold<'a>,
 }
 
 /// Block words looked at, at most, before an allocation says that there is no block.
 const SCAN_BLOCKS_MAX: u32 = 1024;
 
 impl<'a, M: Memory> Lease<'a, M> {
-    #[inline]
-    pub(crate) fn new(arena: &'a Arena<M>, state: MutexGuard<'a, LineState>) -> Self {
-        let number = state.line.unwrap_or_default();
+    #[inline(always)]
+    pub(crate) fn new(arena: &'a Arena<M>, hold: Hold<'a>, number: u32) -> Self {
         let layout = arena.layout();
-        Self { memory: arena.memory(), layout, line: Line(layout.line(number)), number, state }
+        Self { memory: arena.memory(), layout, line: Line(layout.line(number)), number, hold }
     }
 
     /// Number of the line.
@@ -159,15 +154,19 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// before anything else.
     #[inline]
     pub fn is_unsettled(&self) -> bool {
-        self.state.unsettled
+        self.hold.is_unsettled()
     }
 
     /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
     #[inline]
     pub fn claim(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
-        let claimed = match self.state.spare {
-            Some(spare) if spare.place.class == class => spare,
-            _ => self.claim_free(class)?,
+        let wanted = (class.index() as u64) << 32;
+        let has_fit =
+            self.hold.has_spare() && self.hold.spare_name() & !u64::from(u32::MAX) == wanted;
+        let spare = if has_fit { Claimed::from_words(self.hold.spare()) } else { None };
+        let claimed = match spare {
+            Some(spare) => spare,
+            None => self.claim_free(class)?,
         };
         // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
         // this block's last life.
@@ -175,15 +174,16 @@ impl<'a, M: Memory> Lease<'a, M> {
         Ok(claimed)
     }
 
+    #[cold]
     fn claim_free(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
         let slabs = self.layout.geometry().slabs;
-        let home = self.state.home[class.index()] % slabs;
+        let home = self.hold.home(class) % slabs;
         for slab in (home..slabs).chain(0..home) {
             let served = self.slab_class(slab);
             if served == Some(class)
                 && let Some(claimed) = self.claim_hinted(slab, class)
             {
-                self.state.home[class.index()] = slab;
+                self.hold.set_home(class, slab);
                 return Ok(claimed);
             }
         }
@@ -192,7 +192,7 @@ impl<'a, M: Memory> Lease<'a, M> {
             if self.assign_slab(slab, class)
                 && let Some(claimed) = self.claim_hinted(slab, class)
             {
-                self.state.home[class.index()] = slab;
+                self.hold.set_home(class, slab);
                 return Ok(claimed);
             }
         }
@@ -258,7 +258,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let slabs = self.layout.geometry().slabs;
         let mut left = SCAN_BLOCKS_MAX;
         for _ in 0..slabs {
-            let slab = self.state.scanned % slabs;
+            let slab = self.hold.scanned() % slabs;
             if self.slab_class(slab) == Some(class) {
                 for number in 0..self.layout.slab_blocks(class) {
                     let place = self.place_at(slab, class, number);
@@ -273,7 +273,7 @@ impl<'a, M: Memory> Lease<'a, M> {
                     left = left.saturating_sub(1);
                 }
             }
-            self.state.scanned = (slab + 1) % slabs;
+            self.hold.set_scanned((slab + 1) % slabs);
             if left == 0 {
                 break;
             }
@@ -331,15 +331,19 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub fn published(&mut self, claimed: Claimed) {
         // A deleter may have drained the block meanwhile and wins.
         let _ = self.step(claimed.place, claimed.word, claimed.word.live());
-        let at = match self.state.spare {
-            Some(spare) if spare.block == claimed.block => {
-                self.state.spare = None;
-                self.line.spare_block()
-            }
-            _ => self.line.new_block(),
+        let at = if self.is_spare(claimed.block) {
+            self.hold.clear_spare();
+            self.line.spare_block()
+        } else {
+            self.line.new_block()
         };
         // ORDERING(B7): release, after the step that made the intent needless.
         self.memory.store(at, 0, Store::Release);
+    }
+
+    #[inline(always)]
+    fn is_spare(&self, block: Block) -> bool {
+        self.hold.spare_name() & u64::from(u32::MAX) == u64::from(block.unit())
     }
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
@@ -361,16 +365,31 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.memory.store(self.line.old_block(), 0, Store::Release);
     }
 
-    /// After unlinking: drains, lets the index forget, wipes the words that were used, frees.
+    /// After unlinking: takes the block out of use, lets the index forget it, wipes the words that
+    /// were used, and keeps it as the line's spare or frees it.
+    ///
+    /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block and
+    /// a claimed one that nobody published are the same.
     #[inline]
     pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
         let Intended { block, place, mut seen } = intended;
+        let keeps = !self.hold.has_spare();
+        if keeps {
+            self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        }
         // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
         for _ in 0..4 {
-            if self.step(place, seen, seen.drained_by(self.number)) {
+            let drained = seen.drained_by(self.number);
+            let next = if keeps { drained.pending(self.number) } else { drained };
+            if self.step(place, seen, next) {
                 forget();
-                self.recycle(block, place, seen.drained_by(self.number), words);
-                break;
+                self.wipe(block, words.min(place.words()));
+                if keeps {
+                    self.hold.set_spare(Claimed { block, place, word: next }.to_words());
+                } else {
+                    self.free(place, next);
+                }
+                return self.withdraw();
             }
             let word = self.word(place);
             let same = word.generation() == seen.generation();
@@ -378,6 +397,9 @@ impl<'a, M: Memory> Lease<'a, M> {
                 break;
             }
             seen = word;
+        }
+        if keeps {
+            self.memory.store(self.line.spare_block(), 0, Store::Release);
         }
         self.withdraw();
     }
@@ -390,9 +412,9 @@ impl<'a, M: Memory> Lease<'a, M> {
             return;
         }
         forget();
-        let was_spare = self.state.spare.is_some_and(|spare| spare.block == block);
+        let was_spare = self.is_spare(block);
         if was_spare {
-            self.state.spare = None;
+            self.hold.clear_spare();
         }
         self.recycle(block, place, drained, words);
         if !was_spare {
@@ -404,13 +426,13 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline]
     fn recycle(&mut self, block: Block, place: Place, word: BlockWord, words: u64) {
         self.wipe(block, words.min(place.words()));
-        if self.state.spare.is_some() {
+        if self.hold.has_spare() {
             return self.free(place, word);
         }
         self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
         let pending = word.pending(self.number);
         if self.step(place, word, pending) {
-            self.state.spare = Some(Claimed { block, place, word: pending });
+            self.hold.set_spare(Claimed { block, place, word: pending }.to_words());
         }
     }
 
@@ -454,7 +476,8 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Gives the spare back to the free blocks.
     pub(crate) fn release_spare(&mut self) {
-        if let Some(Claimed { block, place, word }) = self.state.spare.take() {
+        if let Some(Claimed { block, place, word }) = Claimed::from_words(self.hold.spare()) {
+            self.hold.clear_spare();
             let drained = word.drained_by(self.number);
             if self.step(place, word, drained) {
                 self.wipe(block, place.words());
@@ -466,8 +489,8 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Forgets the private side of a line that is put in order; its words name what there is.
     pub(crate) fn forget_private(&mut self) {
-        self.state.spare = None;
-        self.state.unsettled = false;
+        self.hold.clear_spare();
+        self.hold.set_settled();
     }
 
     pub(crate) const fn memory(&self) -> &'a M {
@@ -488,12 +511,14 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline]
     pub fn count(&mut self, added: u64, removed: u64) {
         if added != 0 {
-            self.state.added = self.state.added.wrapping_add(added);
-            self.memory.store(self.line.added(), self.state.added, Store::Release);
+            self.memory.store(self.line.added(), self.hold.count_added(added), Store::Release);
         }
         if removed != 0 {
-            self.state.removed = self.state.removed.wrapping_add(removed);
-            self.memory.store(self.line.removed(), self.state.removed, Store::Release);
+            self.memory.store(
+                self.line.removed(),
+                self.hold.count_removed(removed),
+                Store::Release,
+            );
         }
     }
 }

@@ -93,6 +93,7 @@ mod liveness;
 mod mapped;
 mod memory;
 mod participant;
+mod pool;
 mod recover;
 mod words;
 

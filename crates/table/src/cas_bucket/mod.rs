@@ -251,7 +251,7 @@ impl<M: Memory> CasBucket<M> {
         self.rest + (bucket & self.bucket_mask) * 16
     }
 
-    #[inline]
+    #[inline(always)]
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
         let mut lease = self.arena.lease()?;
         if lease.is_unsettled() {
