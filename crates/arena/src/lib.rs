@@ -1,4 +1,77 @@
-//! Segments, blocks and participants in inter-process shared memory.
+//! Segments, blocks and participants in inter-process shared memory, over a trait of 64-bit words.
+//!
+//! This is the ground that tables stand on. It knows words, blocks and processes, and nothing of
+//! keys.
+//!
+//! - [`Memory`] is the one way to shared state. [`MappedMemory`] ships, [`HeapMemory`] serves one
+//!   process, model checkers bring their own; what is above cannot tell them apart.
+//! - A [`SegmentHeader`] says what a segment is and is checked field by field; a [`Layout`] follows
+//!   from it and says where everything lies. Offsets are relative: nothing stored is a pointer.
+//! - An [`Arena`] is a process's handle on a segment. A thread takes a [`Lease`] on a participant
+//!   line for the length of one update, and through it claims, publishes and retires [`Block`]s.
+//!   Whatever a lease holds is named in its line first.
+//! - [`Liveness`] tells who is dead; [`Arena::recover`] finishes or undoes what the dead were
+//!   doing, by anyone, while others work. It asks the table, through [`Index`], which blocks
+//!   readers reach.
+//!
+//! # A block's life
+//!
+//! ```
+//! use shm_arena::{
+//!     Arena, ArenaOptions, Environment, Geometry, HashKind, HeapMemory, Layout, Memory,
+//!     SegmentHeader, structure_fingerprint,
+//! };
+//!
+//! let geometry = Geometry {
+//!     index_words: 8,
+//!     records: 2,
+//!     lines: 2,
+//!     slabs: 1,
+//!     slab_units: 16,
+//!     block_units_min: 1,
+//! };
+//! let header = SegmentHeader {
+//!     table_kind: 77,
+//!     table_fingerprint: structure_fingerprint("example 1: index of heads"),
+//!     table_numbers: [0; 4],
+//!     geometry,
+//!     hash: HashKind::Rapid,
+//!     created_ms: 0,
+//!     boot: [0; 2],
+//! };
+//! let memory = HeapMemory::new(Layout::new(geometry)?.word_count());
+//! let options = ArenaOptions { header, secret: None };
+//! let arena = Arena::create(memory, &options, &Environment::default())?;
+//!
+//! let mut lease = arena.lease()?;
+//! let class = arena.class_for(2).expect("two words fit the smallest block");
+//! let claimed = lease.claim(class).expect("all blocks are free");
+//! arena.memory().write_bytes(claimed.block().offset(), b"a private draft");
+//! // Nobody published it: it is drained, wiped, and kept for the line's next claim.
+//! lease.abandon(claimed, 2, || {});
+//! drop(lease);
+//! arena.detach();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is trusted
+//!
+//! All unsafe code of the product is in the private module `mapped`; the statement at the head of
+//! `src/mapped/mod.rs` is what it rests on. In short:
+//!
+//! - the kernel keeps mappings of one file coherent, and drops a process's locks when its memory
+//!   goes;
+//! - the file keeps its size: memory descriptors are sealed, and whoever may write a file with a
+//!   path is trusted not to truncate it;
+//! - other processes may write anything into the words at any time. They can cause wrong answers
+//!   and errors, never undefined behaviour: all access is by atomic words or by assembly, every bit
+//!   pattern is a valid word, and whatever is read is range-checked before it leads anywhere.
+//!
+//! # What is not promised
+//!
+//! A record or line of a dead process is free again after a recovery and not before; attaching and
+//! leasing do not recover. A handle from before a fork must not be used in the child, and nothing
+//! notices if it is.
 
 #![deny(unsafe_code)]
 

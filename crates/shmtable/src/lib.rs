@@ -10,6 +10,26 @@
 //!
 //! [`prelude`] has the names that a program needs which creates a table, attaches to it from other
 //! processes, and keeps its TLS sessions there.
+//!
+//! ```
+//! use shmtable::arena::MappingOptions;
+//! use shmtable::prelude::*;
+//!
+//! // A file, for processes that know its path, is made by `create_file`; this one has no name.
+//! let (options, mapping) = (TableOptions::default(), MappingOptions::default());
+//! let table = SharedTable::create_memfd("words", Kind::CasBucket, &options, &mapping)?;
+//!
+//! let entry = Entry { key: b"key", value: b"value", metadata: 0 };
+//! assert_eq!(table.put(entry)?, Put::Inserted);
+//! let mut value = Vec::new();
+//! assert_eq!(table.take(b"key", &mut value)?, Some(0));
+//! assert_eq!(value, b"value");
+//! table.detach();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Which table to use, what is promised when processes are killed, and what is not, is in the
+//! repository's `README.md`; how it is built in `ARCHITECTURE.md`.
 #![forbid(unsafe_code)]
 
 pub use shm_arena as arena;
@@ -26,3 +46,9 @@ pub mod prelude {
         Entry, Insert, Kind, Put, Remove, Replace, SharedTable, Table, TableOptions,
     };
 }
+
+/// The repository's first page, so that its example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct FirstPage;

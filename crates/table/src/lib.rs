@@ -1,4 +1,50 @@
 //! Interchangeable concurrent hash tables in inter-process shared memory, behind one trait.
+//!
+//! [`Table`] is what every design does: byte-string keys of 1 to 255 bytes, byte-string values up
+//! to the largest block, a metadata word beside each; every verb on a key linearizable. What a
+//! design does beyond that, or less, is data: [`Capabilities`].
+//!
+//! | design | idea | reads | updates |
+//! |---|---|---|---|
+//! | [`CasBucket`] | a header decides what a bucket holds | lock-free, store nothing | lock-free |
+//! | [`Chained`] | chains; one lock, taken over from the dead | under the lock | under the lock |
+//!
+//! [`SharedTable`] is a table of any design in a file or memory descriptor. [`Design`] makes one
+//! over any [`Memory`](shm_arena::Memory), which is how models and tests run the same code:
+//!
+//! ```
+//! use shm_arena::{Environment, HeapMemory};
+//! use shm_table::{CasBucket, Design, Entry, Insert, Put, Table, TableOptions};
+//!
+//! let options = TableOptions { entries: 100, ..TableOptions::default() };
+//! let memory = HeapMemory::new(CasBucket::<HeapMemory>::word_count(&options)?);
+//! let table = CasBucket::create(memory, &options, &Environment::default())?;
+//!
+//! let mut value = Vec::new();
+//! let first = Entry { key: b"key", value: b"first", metadata: 1 };
+//! let second = Entry { key: b"key", value: b"second", metadata: 2 };
+//! assert_eq!(table.insert(first, &mut value)?, Insert::Inserted);
+//! assert_eq!(table.insert(second, &mut value)?, Insert::Exists { metadata: 1 });
+//! assert_eq!(value, b"first");
+//! assert_eq!(table.put(second)?, Put::Replaced);
+//! assert_eq!(table.take(b"key", &mut value)?, Some(2));
+//! assert_eq!(table.get(b"key", &mut value)?, None);
+//! assert!(table.audit().is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Deaths
+//!
+//! Any process may be killed at any instruction: its operation took effect or did not, readers and
+//! writers go on, and [`Table::recover`], called by anyone, returns what it held. An update that
+//! finds no block, or none but withheld slots, recovers by itself; attaching does not. A process
+//! that ends gives its places back with [`AnyTable::detach`].
+//!
+//! # Not promised
+//!
+//! Sizes are fixed at creation: *full* is an error that says of what. Nothing is evicted. Verbs
+//! over many keys ([`for_each`](Table::for_each), [`clear`](Table::clear), [`len`](Table::len)) are
+//! not atomic. Verbs are not for signal handlers, nor for a forked child with its parent's handle.
 #![forbid(unsafe_code)]
 
 mod any;
