@@ -46,8 +46,8 @@ pub struct Faulty<M> {
     seen: Arc<Mutex<BTreeMap<Offset, u64>>>,
 }
 
-const LIVE: u64 = (1 << 20) - 1;
-const VERSION: u64 = 1 << 23;
+const LIVE: u64 = (1 << 21) - 1;
+const VERSION: u64 = 1 << 24;
 const EMPTY: u64 = 1 << 32;
 
 impl Buckets {

@@ -139,20 +139,23 @@ impl<M: Memory> Arena<M> {
         self.identity
     }
 
-    /// Takes a free record: first the beacon, then the record's word.
+    /// Takes a free record, or else that of a dead process: first the beacon, then the word.
     ///
     /// CRASH(register): a death after the beacon leaves nothing; after the word, a record that
-    /// reads ALIVE with a free beacon, which recovery returns.
+    /// reads ALIVE with a free beacon, which the next recovery or registration takes.
     fn register(&self) -> Result<Identity, SegmentError> {
         let records = self.layout.geometry().records;
-        for record in (0..records).map(RecordIndex) {
-            let at = self.layout.record(record.0);
-            let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
-            if word.state() != RecordState::Free || !self.environment.liveness.hold(record) {
+        let all = || (0..records).map(RecordIndex);
+        let free = all().map(|record| (record, self.record(record)));
+        let free = free.filter(|(_, word)| word.state() == RecordState::Free);
+        let dead = all().filter_map(|record| Some((record, self.dead_record(record)?)));
+        for (record, word) in free.chain(dead) {
+            if !self.environment.liveness.hold(record) {
                 continue;
             }
+            let at = self.layout.record(record.0);
             let incarnation = word.incarnation().wrapping_add(1);
-            let alive = RecordWord::new(incarnation, RecordState::Alive, 0, 0);
+            let alive = RecordWord::new(incarnation, RecordState::Alive);
             let taken = self.memory.compare_exchange(
                 at,
                 word.bits(),
@@ -168,6 +171,10 @@ impl<M: Memory> Arena<M> {
             self.environment.liveness.release(record);
         }
         Err(SegmentError::NoRecord { records })
+    }
+
+    fn record(&self, record: RecordIndex) -> RecordWord {
+        RecordWord::from_bits(self.memory.load(self.layout.record(record.0), Load::Acquire))
     }
 
     /// Leases a participant line to this thread for one operation.
@@ -205,30 +212,73 @@ impl<M: Memory> Arena<M> {
         Err(LeaseError::NoLine { lines: self.layout.geometry().lines })
     }
 
-    /// Gives a place in the pool a line of the segment, if one is nobody's.
+    /// Gives a place in the pool a line of the segment: one that is nobody's, or else an orphan,
+    /// which is unsettled.
+    #[cold]
     fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> Option<u32> {
         let lines = self.layout.geometry().lines;
         // Neighbours in the table of lines are often taken at once: start apart.
         let first = identity.record.0.wrapping_mul(7) % lines;
-        for number in (0..lines).map(|turn| (first + turn) % lines) {
-            let line = Line(self.layout.line(number));
-            if self.memory.load(line.owner(), Load::Relaxed) != 0 {
-                continue;
-            }
-            let owned = self.memory.compare_exchange(
-                line.owner(),
-                0,
-                identity.owner_word(),
-                Rmw::AcqRel,
-                Load::Relaxed,
-            );
-            if owned.is_ok() {
-                let added = self.memory.load(line.added(), Load::Relaxed);
-                hold.set_line(number, added, self.memory.load(line.removed(), Load::Relaxed));
-                return Some(number);
+        let all = || (0..lines).map(move |turn| (first + turn) % lines);
+        let taken = all().find(|&number| self.own(number, 0, identity)).or_else(|| {
+            self.bury();
+            all().find(|&number| {
+                self.orphan(number).is_some_and(|owner| self.own(number, owner, identity))
+            })
+        })?;
+        let line = Line(self.layout.line(taken));
+        let added = self.memory.load(line.added(), Load::Relaxed);
+        hold.set_line(taken, added, self.memory.load(line.removed(), Load::Relaxed));
+        // A line that was given back names nothing, and settling it finds nothing.
+        hold.set_unsettled();
+        Some(taken)
+    }
+
+    /// Takes a line from this owner.
+    ///
+    /// CRASH(own): the line belongs to the taker from the exchange on, with whatever it names.
+    pub(crate) fn own(&self, number: u32, owner: u64, identity: Identity) -> bool {
+        let at = Line(self.layout.line(number)).owner();
+        if self.memory.load(at, Load::Relaxed) != owner {
+            return false;
+        }
+        let mine = identity.owner_word();
+        self.memory.compare_exchange(at, owner, mine, Rmw::AcqRel, Load::Relaxed).is_ok()
+    }
+
+    /// The owner of a line whose process is gone: its record says another incarnation, or none.
+    pub(crate) fn orphan(&self, number: u32) -> Option<u64> {
+        let owner = self.memory.load(Line(self.layout.line(number)).owner(), Load::Acquire);
+        let identity = Identity::from_owner_word(owner);
+        let is_orphan = owner != 0 && !self.is_current(identity);
+        is_orphan.then_some(owner)
+    }
+
+    fn is_current(&self, identity: Identity) -> bool {
+        let alive = RecordWord::new(identity.incarnation, RecordState::Alive);
+        identity.record.0 < self.geometry().records && self.record(identity.record) == alive
+    }
+
+    /// Frees the record of every dead process, which makes orphans of its lines; gives how many.
+    ///
+    /// CRASH(bury): each exchange is complete in itself.
+    pub(crate) fn bury(&self) -> u32 {
+        let mut buried = 0;
+        for record in (0..self.geometry().records).map(RecordIndex) {
+            if let Some(word) = self.dead_record(record) {
+                let at = self.layout.record(record.0);
+                let free = RecordWord::new(word.incarnation(), RecordState::Free);
+                let freed = self.memory.compare_exchange(
+                    at,
+                    word.bits(),
+                    free.bits(),
+                    Rmw::AcqRel,
+                    Load::Relaxed,
+                );
+                buried += u32::from(freed.is_ok());
             }
         }
-        None
+        buried
     }
 
     /// Entries added and removed by all lines, ever: their difference counts the entries.
@@ -261,59 +311,24 @@ impl<M: Memory> Arena<M> {
             }
         }
         let at = self.layout.record(identity.record.0);
-        let free = RecordWord::new(identity.incarnation, RecordState::Free, 0, 0);
+        let free = RecordWord::new(identity.incarnation, RecordState::Free);
         self.memory.store(at, free.bits(), Store::Release);
         self.environment.liveness.release(identity.record);
     }
 
     /// The record's word, if its process is dead: read, asked for, and read again, so that a
     /// verdict never strikes a successor.
-    pub(crate) fn dead_record(&self, record: RecordIndex) -> Option<RecordWord> {
-        let at = self.layout.record(record.0);
-        let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
-        let suspect = match word.state() {
-            RecordState::Alive => record,
-            RecordState::Reaping => {
-                let reaper = word.holder();
-                if reaper.0 >= self.layout.geometry().records {
-                    return None;
-                }
-                let at = self.layout.record(reaper.0);
-                let holder = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
-                #[expect(clippy::cast_possible_truncation, reason = "the mark is the low half")]
-                let same = holder.incarnation() as u16 == word.mark();
-                if !same || holder.state() != RecordState::Alive {
-                    return Some(word);
-                }
-                reaper
-            }
-            RecordState::Free | RecordState::Damaged => return None,
-        };
-        if self.identity.is_some_and(|identity| identity.record == suspect)
-            || self.environment.liveness.verdict(suspect) != Verdict::Dead
-        {
-            return None;
-        }
-        let again = self.memory.load(at, Load::Acquire);
-        (again == word.bits()).then_some(word)
+    fn dead_record(&self, record: RecordIndex) -> Option<RecordWord> {
+        let word = self.record(record);
+        let is_dead = word.state() == RecordState::Alive
+            && self.identity.is_none_or(|identity| identity.record != record)
+            && self.environment.liveness.verdict(record) == Verdict::Dead;
+        (is_dead && self.record(record) == word).then_some(word)
     }
 
-    /// Whether the process that owned this line in this incarnation is dead or gone.
-    pub fn is_gone(&self, line: u32, incarnation: u32) -> bool {
-        if line >= self.geometry().lines {
-            return true;
-        }
-        let owner = self.memory.load(Line(self.layout.line(line)).owner(), Load::Acquire);
-        #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
-        let (found, record) = ((owner >> 32) as u32, (owner as u32).wrapping_sub(1));
-        if found != incarnation || record >= self.geometry().records {
-            return true;
-        }
-        let at = self.layout.record(record);
-        let word = RecordWord::from_bits(self.memory.load(at, Load::Acquire));
-        word.incarnation() != incarnation
-            || word.state() != RecordState::Alive
-            || self.dead_record(RecordIndex(record)).is_some()
+    /// Whether a process is dead or gone. Asks the kernel, where the segment does not tell.
+    pub fn is_gone(&self, identity: Identity) -> bool {
+        !self.is_current(identity) || self.dead_record(identity.record).is_some()
     }
 
     /// The class that holds an entry of this many words.

@@ -112,14 +112,14 @@ impl<M: Memory> Arena<M> {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is the unit")]
     fn named_blocks(&self) -> BTreeSet<Block> {
         let mut named = BTreeSet::new();
         for number in 0..self.geometry().lines {
             let line = Line(self.layout().line(number));
             for at in [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
             {
-                named.insert(Block::new(self.memory().load(at, Load::Acquire) as u32));
+                let unit = u32::try_from(self.memory().load(at, Load::Acquire));
+                named.insert(Block::new(unit.unwrap_or(0)));
             }
         }
         named

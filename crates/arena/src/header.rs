@@ -1,6 +1,7 @@
 //! The segment header: what a process checks before it trusts a segment's layout.
 //!
-//! Written whole before anyone else can reach the segment; only the root word changes afterwards.
+//! Written whole before anyone else can reach the segment, and not changed afterwards; the root word
+//! is reserved for what a resize or a replacement will have to tell.
 //!
 //! ```text
 //! word  0 magic         1 word bytes | format version   2 fingerprint of all structures
@@ -179,11 +180,11 @@ fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
 /// One number for the shape of everything: the arena's structures by their drawn form, and the
 /// table's.
 fn fingerprint(table: u64) -> u64 {
-    const STRUCTURES: &str = "header 64: magic version fingerprint order words created boot boot \
-        kind hash secret secret signature records|lines slab_units|block_units_min slabs index \
-        numbers*4 checksum root; control 16; record 8: incarnation:32|holder:12|mark:16|state:4 \
-        pid started; line 16: owner new old spare reaping reserved*3 added removed recoveries; \
-        slab word: class+1; block word: generation:40|state:4|owner:12|0:8; unit 64";
+    const STRUCTURES: &str = "header 64: magic word|version fingerprint order words created boot \
+        boot kind hash secret secret signature records|lines slab_units|block_units_min slabs \
+        index numbers*4 checksum root; control 16; record 8: incarnation:32|0:28|state:4 pid \
+        started; line 16: owner new old generation spare reaping 0*2 added removed; slab word: \
+        class+1; block word: generation:40|state:4|owner:12|0:8; unit 64";
     checksum(&[structure_fingerprint(STRUCTURES), table])
 }
 

@@ -355,7 +355,9 @@ impl<'a, M: Memory> Lease<'a, M> {
         if !matches!(seen.state(), BlockState::Live | BlockState::Pending) {
             return None;
         }
-        self.memory.store(self.line.old_block(), old_word(block, seen), Store::Relaxed);
+        // The generation first: the block is not named before its generation is there.
+        self.memory.store(self.line.old_generation(), seen.generation(), Store::Relaxed);
+        self.memory.store(self.line.old_block(), block.unit().into(), Store::Release);
         Some(Intended { block, place, seen })
     }
 
@@ -521,9 +523,4 @@ impl<'a, M: Memory> Lease<'a, M> {
             );
         }
     }
-}
-
-/// How a line names a block to be unlinked: the generation guards against a later life.
-fn old_word(block: Block, seen: BlockWord) -> u64 {
-    seen.generation() << 32 | u64::from(block.unit())
 }

@@ -3,22 +3,23 @@
 //! # Layout
 //!
 //! ```text
-//! record word 0   incarnation (32) │ holder record (12) │ holder's mark (16) │ state (4)
+//! record word 0   incarnation (32) │ unused (28) │ state (4)
 //!             1   process id, for people          2   start of the incarnation, for people
 //!
 //! line   word 0   owner: incarnation (32) │ record + 1 (32), 0 = nobody's
 //!             1   new      block claimed for an insertion
-//!             2   old      block being unlinked: generation's low half (32) │ unit (32)
-//!             3   spare    block kept for the next insertion, wiped
-//!             4   reaping  block being taken over from a dead line
+//!             2   old      block being unlinked
+//!             3   old's generation
+//!             4   spare    block kept for the next insertion, wiped
+//!             5   reaping  block being taken over from a dead line
 //!         8 … 9   entries added and removed by the line's lessees, ever
 //! ```
 //!
-//! A record is FREE, ALIVE or REAPING. Incarnations never repeat within a record until 2^32
-//! attachments to it. A line is owned by one incarnation of one process and leased to one thread of
-//! it at a time; only its lessee stores to it, or the reaper of its dead owner.
-
-#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
+//! A record is FREE or ALIVE. Incarnations do not repeat within a record until 2^32 attachments to
+//! it. A line is owned by one incarnation of one process and leased to one thread of it at a time;
+//! only its lessee stores to it. A line whose owner is no longer the incarnation that its record
+//! says is an *orphan*: whoever exchanges its owner word for its own adopts it, and settles what it
+//! names before anything else.
 
 use std::fmt;
 
@@ -32,8 +33,6 @@ pub(crate) enum RecordState {
     Free,
     /// A process holds it; its beacon tells whether the process lives.
     Alive,
-    /// The holder is finishing what the dead process of this incarnation left.
-    Reaping,
     /// A pattern that no participant writes.
     Damaged,
 }
@@ -43,20 +42,14 @@ pub(crate) enum RecordState {
 pub(crate) struct RecordWord(u64);
 
 impl RecordWord {
-    /// Packs. `holder` is the reaper's record, `mark` the low half of the reaper's incarnation.
-    pub(crate) const fn new(incarnation: u32, state: RecordState, holder: u32, mark: u16) -> Self {
+    /// Packs.
+    pub(crate) const fn new(incarnation: u32, state: RecordState) -> Self {
         let state = match state {
             RecordState::Free => 0,
             RecordState::Alive => 1,
-            RecordState::Reaping => 2,
             RecordState::Damaged => 15,
         };
-        Self(
-            (incarnation as u64) << 32
-                | ((holder & 4095) as u64) << 20
-                | (mark as u64) << 4
-                | state,
-        )
+        Self((incarnation as u64) << 32 | state)
     }
 
     pub(crate) const fn from_bits(bits: u64) -> Self {
@@ -71,19 +64,10 @@ impl RecordWord {
         (self.0 >> 32) as u32
     }
 
-    pub(crate) const fn holder(self) -> RecordIndex {
-        RecordIndex((self.0 >> 20) as u32 & 4095)
-    }
-
-    pub(crate) const fn mark(self) -> u16 {
-        (self.0 >> 4) as u16
-    }
-
     pub(crate) const fn state(self) -> RecordState {
         match self.0 & 15 {
             0 => RecordState::Free,
             1 => RecordState::Alive,
-            2 => RecordState::Reaping,
             _ => RecordState::Damaged,
         }
     }
@@ -91,15 +75,11 @@ impl RecordWord {
 
 impl fmt::Debug for RecordWord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?} incarnation {}", self.state(), self.incarnation())?;
-        if self.state() == RecordState::Reaping {
-            write!(formatter, " by record {}", self.holder().0)?;
-        }
-        Ok(())
+        write!(formatter, "{:?} incarnation {}", self.state(), self.incarnation())
     }
 }
 
-/// One incarnation of one process record: never the same twice.
+/// One incarnation of one process record; not the same twice within 2^32 attachments to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The record.
@@ -109,6 +89,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The owner that a line's word names. Takes any bit pattern but 0.
+    pub(crate) const fn from_owner_word(word: u64) -> Self {
+        let record = RecordIndex((word as u32).wrapping_sub(1));
+        Self { record, incarnation: (word >> 32) as u32 }
+    }
+
     /// The word by which a line names its owner; never 0.
     pub(crate) const fn owner_word(self) -> u64 {
         (self.incarnation as u64) << 32 | (self.record.0 as u64 + 1)
@@ -132,12 +118,16 @@ impl Line {
         self.0 + 2
     }
 
-    pub(crate) fn spare_block(self) -> Offset {
+    pub(crate) fn old_generation(self) -> Offset {
         self.0 + 3
     }
 
-    pub(crate) fn reaped_block(self) -> Offset {
+    pub(crate) fn spare_block(self) -> Offset {
         self.0 + 4
+    }
+
+    pub(crate) fn reaped_block(self) -> Offset {
+        self.0 + 5
     }
 
     pub(crate) fn added(self) -> Offset {
@@ -156,16 +146,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_word_keeps_its_fields(
-            incarnation in any::<u32>(), state in 0..3_usize, holder in 0..4096_u32,
-            mark in any::<u16>(),
+        fn record_and_owner_words_keep_their_fields(
+            incarnation in any::<u32>(), is_alive in any::<bool>(), record in 0..4096_u32,
         ) {
-            let states = [RecordState::Free, RecordState::Alive, RecordState::Reaping];
-            let word = RecordWord::new(incarnation, states[state], holder, mark);
-            prop_assert_eq!(word.incarnation(), incarnation);
-            prop_assert_eq!(word.state(), states[state]);
-            prop_assert_eq!(word.holder(), RecordIndex(holder));
-            prop_assert_eq!(word.mark(), mark);
+            let state = if is_alive { RecordState::Alive } else { RecordState::Free };
+            let word = RecordWord::new(incarnation, state);
+            prop_assert_eq!((word.incarnation(), word.state()), (incarnation, state));
+            let identity = Identity { record: RecordIndex(record), incarnation };
+            prop_assert_eq!(Identity::from_owner_word(identity.owner_word()), identity);
         }
     }
 }

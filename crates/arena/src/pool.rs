@@ -92,6 +92,11 @@ impl Hold<'_> {
         self.load(UNSETTLED) != 0
     }
 
+    /// What the line names has to be settled.
+    pub(crate) fn set_unsettled(&self) {
+        self.store(UNSETTLED, 1);
+    }
+
     /// The line is in order.
     pub(crate) fn set_settled(&self) {
         self.store(UNSETTLED, 0);

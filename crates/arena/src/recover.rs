@@ -2,17 +2,17 @@
 //!
 //! # Idea
 //!
-//! A dead process is known by its record. Its lines name every block that it was working with; each
-//! named block is settled by asking the index whether readers reach it. Ownership passes by one
-//! compare-exchange from the dead line to the reaper's, named in the reaper's own line first, so a
-//! reaper that dies is settled like anybody else.
+//! A dead process is known by its record, which whoever notices frees: that makes orphans of its
+//! lines. An orphan is adopted by exchanging its owner word, so one participant alone settles what
+//! it names; a death of the adopter makes it an orphan again. Each named block is settled by asking
+//! the index whether readers reach it, and passes from the dead line to the reaper's by one
+//! exchange, named in the reaper's own line first.
 
 use crate::arena::{Arena, Index};
 use crate::block::{Block, BlockState, BlockWord};
 use crate::lease::Lease;
-use crate::liveness::RecordIndex;
 use crate::memory::{Load, Memory, Rmw, Store};
-use crate::participant::{Identity, Line, RecordState, RecordWord};
+use crate::participant::Line;
 
 /// What a recovery did.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -24,61 +24,27 @@ pub struct Recovered {
 }
 
 impl<M: Memory> Arena<M> {
-    /// Settles what every dead process left and frees its record. Idempotent; may be killed at any
-    /// point and run again by another.
+    /// Frees the record of every dead process and settles every orphaned line. Idempotent; may be
+    /// killed at any point and run again by another.
     pub fn recover(&self, lease: &mut Lease<'_, M>, index: &dyn Index) -> Recovered {
-        let mut recovered = Recovered::default();
-        for record in (0..self.geometry().records).map(RecordIndex) {
-            if let Some(word) = self.dead_record(record)
-                && self.reap(lease, record, word, index, &mut recovered)
-            {
-                recovered.processes += 1;
-            }
+        let mut recovered = Recovered { processes: self.bury(), blocks: 0 };
+        let Some(me) = self.identity() else {
+            return recovered;
+        };
+        for number in 0..self.geometry().lines {
+            let Some(owner) = self.orphan(number).filter(|&owner| self.own(number, owner, me))
+            else {
+                continue;
+            };
+            // Where the index is damaged or will not stand still, the line is an orphan again.
+            let is_settled = lease.settle(number, index, &mut recovered);
+            let next = if is_settled { 0 } else { owner };
+            let at = Line(self.layout().line(number)).owner();
+            let mine = me.owner_word();
+            // Only this participant owns the line, so the exchange cannot fail.
+            let _ = self.memory().compare_exchange(at, mine, next, Rmw::AcqRel, Load::Relaxed);
         }
         recovered
-    }
-
-    /// Takes one dead record over and settles its lines.
-    ///
-    /// CRASH(reap): the record then says who reaps; that one's death makes it due again.
-    fn reap(
-        &self,
-        lease: &mut Lease<'_, M>,
-        record: RecordIndex,
-        word: RecordWord,
-        index: &dyn Index,
-        recovered: &mut Recovered,
-    ) -> bool {
-        let Some(me) = self.identity() else {
-            return false;
-        };
-        let at = self.layout().record(record.0);
-        #[expect(clippy::cast_possible_truncation, reason = "the mark is the low half")]
-        let mark = me.incarnation as u16;
-        let state = RecordState::Reaping;
-        let reaping = RecordWord::new(word.incarnation(), state, me.record.0, mark);
-        let memory = self.memory();
-        let mine =
-            memory.compare_exchange(at, word.bits(), reaping.bits(), Rmw::AcqRel, Load::Relaxed);
-        if mine.is_err() {
-            return false;
-        }
-        let dead = Identity { record, incarnation: word.incarnation() }.owner_word();
-        for number in 0..self.geometry().lines {
-            let line = Line(self.layout().line(number));
-            if memory.load(line.owner(), Load::Acquire) != dead {
-                continue;
-            }
-            if !lease.settle(number, index, recovered) {
-                // The index is damaged or will not stand still: leave the record for another try.
-                return false;
-            }
-            let _ = memory.compare_exchange(line.owner(), dead, 0, Rmw::AcqRel, Load::Relaxed);
-        }
-        let free = RecordWord::new(word.incarnation(), RecordState::Free, 0, 0);
-        let freed =
-            memory.compare_exchange(at, reaping.bits(), free.bits(), Rmw::AcqRel, Load::Relaxed);
-        freed.is_ok()
     }
 }
 
@@ -104,10 +70,10 @@ impl<M: Memory> Lease<'_, M> {
         let line = Line(self.layout().line(number));
         for at in [line.reaped_block(), line.old_block(), line.spare_block(), line.new_block()] {
             let named = self.memory().load(at, Load::Acquire);
-            #[expect(clippy::cast_possible_truncation, reason = "the low half is the unit")]
-            let block = Block::new(named as u32);
+            let block = Block::new(u32::try_from(named).unwrap_or(0));
             if block.unit() != 0 {
-                let old = (at == line.old_block()).then_some(named >> 32);
+                let generation = self.memory().load(line.old_generation(), Load::Relaxed);
+                let old = (at == line.old_block()).then_some(generation);
                 match self.settle_block(block, number, old, index) {
                     Settled::Freed => recovered.blocks += 1,
                     Settled::Kept => {}
@@ -134,7 +100,7 @@ impl<M: Memory> Lease<'_, M> {
                 return Settled::Kept;
             };
             let named = word.owner() == number;
-            let unlinked = old_generation == Some(word.generation() & u64::from(u32::MAX));
+            let unlinked = old_generation == Some(word.generation());
             let due = match word.state() {
                 BlockState::Free => {
                     self.hint_at(block);

@@ -11,7 +11,7 @@
 //! # Layout
 //!
 //! ```text
-//! control word 0   lock: incarnation (32) │ line + 1 (32), 0 = free
+//! control word 0   lock: incarnation (32) │ record (16) │ line + 1 (16), 0 = free
 //! index word b     block of the first entry of bucket b, 0 = none
 //! entry word 1     upper half: block of the next entry, 0 = none (see `entry`)
 //! ```
@@ -66,8 +66,9 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use shm_arena::{
-    Arena, ArenaOptions, Backoff, Block, Claimed, Environment, Expected, Index, Lease, Load,
-    Memory, Offset, Rmw, SegmentError, SegmentHeader, Store, structure_fingerprint,
+    Arena, ArenaOptions, Backoff, Block, Claimed, Environment, Expected, Identity, Index, Lease,
+    Load, Memory, Offset, RecordIndex, Rmw, SegmentError, SegmentHeader, Store,
+    structure_fingerprint,
 };
 
 use crate::contract::{
@@ -90,7 +91,7 @@ const ENTRIES_PER_BUCKET: u64 = 2;
 const LOCK_WAIT_MS_MAX: u64 = 100;
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "chained 1: lock incarnation:32|line+1:32; head block; \
+    "chained 1: lock incarnation:32|record:16|line+1:16; head block; \
      entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets",
 );
 
@@ -184,8 +185,10 @@ impl<M: Memory> Chained<M> {
     /// CRASH(lock): the word names the owner at the instant at which it owns.
     fn lock(&self) -> Result<Locked<'_, M>, Error> {
         let lease = self.arena.lease()?;
-        let incarnation = self.arena.identity().map_or(0, |identity| identity.incarnation);
-        let word = u64::from(incarnation) << 32 | u64::from(lease.number() + 1);
+        let word = self.arena.identity().map_or(0, |identity| {
+            let owner = u64::from(identity.record.0) << 16 | u64::from(lease.number() + 1);
+            u64::from(identity.incarnation) << 32 | owner
+        });
         let unsettled = lease.is_unsettled();
         let mut locked = Locked { table: self, lease, word };
         let backoff = Backoff::new();
@@ -212,16 +215,17 @@ impl<M: Memory> Chained<M> {
             self.memory().spin(&backoff);
         }
         let owner = self.memory().load(self.lock_word(), Load::Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is the line")]
-        let owner = (owner as u32).wrapping_sub(1);
+        #[expect(clippy::cast_possible_truncation, reason = "the low sixteen bits are the line")]
+        let owner = u32::from(owner as u16).wrapping_sub(1);
         Err(Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX })
     }
 
     /// Whether the owner that a lock word names is dead; asked of the kernel now and then.
     fn is_abandoned(&self, owner: u64, turn: u32) -> bool {
-        #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
-        let (incarnation, line) = ((owner >> 32) as u32, (owner as u32).wrapping_sub(1));
-        turn % DEATH_TURNS == DEATH_TURNS - 1 && self.arena.is_gone(line, incarnation)
+        let record = RecordIndex((owner >> 16 & 0xffff) as u32);
+        let incarnation = (owner >> 32) as u32;
+        turn % DEATH_TURNS == DEATH_TURNS - 1
+            && self.arena.is_gone(Identity { record, incarnation })
     }
 
     /// Walks one chain for a key.
@@ -599,7 +603,8 @@ impl<M: Memory> Table for Chained<M> {
         let (used, all) = (stats.block_bytes_used, stats.block_bytes);
         writeln!(out, "block bytes: {used} of {all} in use")?;
         let lock = self.memory().load(self.lock_word(), Load::Relaxed);
-        writeln!(out, "lock: incarnation {} line {} (0: free)", lock >> 32, lock & 0xffff_ffff)
+        let (incarnation, record, line) = (lock >> 32, lock >> 16 & 0xffff, lock & 0xffff);
+        writeln!(out, "lock: record {record} incarnation {incarnation} line + 1 {line} (0: free)")
     }
 
     fn audit(&self) -> Audit {

@@ -31,7 +31,7 @@ pub struct TableOptions {
 pub struct TableShape {
     /// Buckets, a power of two.
     pub buckets: u64,
-    /// Slots in a bucket, for designs that have slots: 2 to 20.
+    /// Slots in a bucket, for designs that have slots: 2 to 21.
     pub slots: u32,
     /// Slabs that blocks come from.
     pub slabs: u32,
@@ -88,7 +88,7 @@ impl TableOptions {
         let slabs = blocks.div_ceil(slab_units / units);
         Ok(TableShape {
             buckets: self.entries.div_ceil(entries_per_bucket).next_power_of_two(),
-            slots: 20,
+            slots: 21,
             slabs: u32::try_from(slabs)
                 .map_err(|_| wrong("slabs", slabs, "more than a segment can have"))?,
             slab_units: u32::try_from(slab_units).unwrap_or(u32::MAX),

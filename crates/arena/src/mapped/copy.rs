@@ -146,11 +146,11 @@ impl Lanes {
     }
 }
 
-/// Asks the processor to bring the line of a word near.
+/// Asks the processor to bring the line of an address near, which may be any.
 #[inline(always)]
-pub(super) fn prefetch(word: &Word) {
+pub(super) fn prefetch(word: *const Word) {
     #[cfg(target_arch = "x86_64")]
-    x86::prefetch(std::ptr::from_ref(word).cast());
+    x86::prefetch(word.cast());
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;
 }

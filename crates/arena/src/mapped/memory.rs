@@ -253,11 +253,9 @@ impl Memory for MappedMemory {
 
     #[inline(always)]
     fn prefetch(&self, at: Offset, words: u64) {
-        let end = at.word().saturating_add(words).min(self.word_count());
-        let mut next = at.word();
-        while next < end {
-            copy::prefetch(&self.words()[index(next)]);
-            next = (next | 7) + 1;
+        let first = self.base.as_ptr().wrapping_add(index(at.word()));
+        for line in 0..index(words.div_ceil(8)) {
+            copy::prefetch(first.wrapping_add(8 * line));
         }
     }
 }

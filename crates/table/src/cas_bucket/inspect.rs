@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use shm_arena::{Block, Load, Memory};
+use shm_arena::{Block, Lease, Load, Memory};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
@@ -73,44 +73,44 @@ impl<M: Memory> CasBucket<M> {
         let mut lease = self.lease()?;
         let mut removed = 0;
         for bucket in 0..self.buckets() {
-            let home = Home::new(bucket);
-            // A bucket that others refill is left after as many removals as it has slots, twice.
-            for _ in 0..2 * self.slots {
-                let header = self.load_header(self.at(home))?;
-                if header.live() == 0 {
-                    break;
-                }
-                let Some(found) = self.first_live(home, header)? else {
-                    continue;
-                };
-                let Some(located) = lease.locate(found.slot.block()) else {
-                    self.stale_block(home, header, &found)?;
-                    continue;
-                };
-                if self.unlink_found(home, header, (&found, located), &mut lease)? {
-                    removed += 1;
-                }
+            let live = self.load_header(self.bucket_at(bucket))?.live();
+            for number in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+                removed += u64::from(self.empty(Home::new(bucket), number, &mut lease)?);
             }
         }
         Ok(removed)
     }
 
-    fn first_live(&self, home: Home, header: Header) -> Result<Option<Found<'_, M>>, Error> {
-        let number = header.live().trailing_zeros();
-        let slot = self.slot(home.hash(), number);
-        match EntryView::shaped(&self.arena, slot.block()) {
-            Some((entry, shape)) => Ok(Some(Found {
-                at: self.slot_at(home.hash(), number),
-                live_bit: 1 << number,
-                slot,
-                shape,
-                entry,
-            })),
-            None if self.is_unchanged(self.at(home), header) => {
-                Err(Error::Corrupt { what: "linked block", word: slot.block().offset().word() })
+    /// Unlinks what a slot holds, if it holds anything.
+    fn empty<'a>(
+        &'a self,
+        home: Home,
+        number: u32,
+        lease: &mut Lease<'a, M>,
+    ) -> Result<bool, Error> {
+        // Each failed turn means that somebody changed this bucket.
+        for _ in 0..TURNS_MAX {
+            let header = self.load_header(self.at(home))?;
+            if header.live() >> number & 1 == 0 {
+                return Ok(false);
             }
-            None => Ok(None),
+            let at = self.slot_at(home.hash(), number);
+            let slot = self.slot(home.hash(), number);
+            let entry = EntryView::shaped(&self.arena, slot.block());
+            let located = lease.locate(slot.block());
+            let (Some((entry, shape)), Some(located)) = (entry, located) else {
+                if self.is_unchanged(self.at(home), header) {
+                    let word = slot.block().offset().word();
+                    return Err(Error::Corrupt { what: "linked block", word });
+                }
+                continue;
+            };
+            let found = Found { at, live_bit: 1 << number, slot, shape, entry };
+            if self.unlink_found(home, header, (&found, located), lease)? {
+                return Ok(true);
+            }
         }
+        Err(self.contended(home))
     }
 
     /// The `stats` of the contract.

@@ -14,18 +14,18 @@
 //!
 //! ```text
 //! first lines, one a bucket          rest, two lines a bucket
-//! word 0         1 … 7               word 0 … 12          13 … 15
+//! word 0         1 … 7               word 0 … 13          14 … 15
 //! ┌──────────┬─────────────────┐     ┌──────────────────┬─────────┐
-//! │ header   │ slots 0 … 6     │     │ slots 7 … 19     │ unused  │
+//! │ header   │ slots 0 … 6     │     │ slots 7 … 20     │ unused  │
 //! └──────────┴─────────────────┘     └──────────────────┴─────────┘
-//! header: version 41 │ mode 3 │ live 20     slot: tag 32 │ block 32     entry: see `entry`
+//! header: version 40 │ mode 3 │ live 21     slot: tag 32 │ block 32     entry: see `entry`
 //! ```
 //!
 //! The bucket is the low bits of the hash, the tag its upper half. Slots fill from the first, and
 //! the rest is read only where a live bit points there: with four entries per bucket on average, by
 //! one bucket in twenty. The first lines lie together, so that few pages hold all that most look-ups
-//! touch. At that average a bucket wants a twentieth slot with probability 10⁻⁸. Insertions leave
-//! one slot, so that a full bucket still takes replacements.
+//! touch. Insertions leave one slot, so that a full bucket still takes replacements; at that average
+//! one insertion in 10⁸ finds a bucket with twenty entries and is refused.
 //!
 //! # Operations
 //!
@@ -83,7 +83,7 @@
 //! `get`: lock-free; stores nothing. Updates: lock-free; a full bucket is an error. A stopped
 //! process may withhold one slot of one bucket per thread in an update, until it goes on or dies. A
 //! loop that finds the bucket changed 65,536 times in a row gives *contended*. The version wraps
-//! after 2^41 changes of one bucket, six hours at 10 ns each: a look-up or update that sleeps
+//! after 2^40 changes of one bucket, three hours at 10 ns each: a look-up or update that sleeps
 //! through an exact multiple of that may take a later state for the one it saw. The size is fixed.
 //!
 //! # Source
@@ -141,7 +141,7 @@ const ENTRIES_PER_BUCKET: u64 = 4;
 const TURNS_MAX: u32 = 1 << 16;
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "cas_bucket 2: header version:41|mode:3|live:20; slot tag:32|block:32; first lines, rest; empty epoch:32|0; \
+    "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; empty epoch:32|0; \
      entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
 );
 
@@ -163,7 +163,7 @@ impl<M: Memory> CasBucket<M> {
             ("slots", shape.slots.into(), (2..=SLOTS_MAX).contains(&shape.slots)),
         ] {
             if !fits {
-                let problem = "not a power of two up to 2^32, or not 2 to 20".to_owned();
+                let problem = "not a power of two up to 2^32, or not 2 to 21".to_owned();
                 return Err(SegmentError::Size { quantity, value, problem });
             }
         }

@@ -160,6 +160,7 @@ impl<M: Memory> CasBucket<M> {
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { what: "slot's block", word: at.word() };
         };
+        entry.prefetch();
         let Some(shape) = entry.shape() else {
             let word = slot.block().offset().word();
             return Search::Damaged { what: "entry lengths", word };
@@ -167,6 +168,9 @@ impl<M: Memory> CasBucket<M> {
         if !entry.has_key(shape, key) {
             return Search::Absent;
         }
+        // The same length, but known before the entry's first line has come: where the value starts
+        // does not wait for it.
+        let shape = EntryShape::new(key.len(), shape.value_bytes);
         Search::Found(Found { at, live_bit: 1 << number, slot, shape, entry })
     }
 

@@ -7,16 +7,16 @@ use std::fmt;
 use shm_arena::Block;
 
 /// Slots that a bucket has at most.
-pub(super) const SLOTS_MAX: u32 = 20;
+pub(super) const SLOTS_MAX: u32 = 21;
 /// Slots beside the header, in the bucket's first line.
 pub(super) const FIRST_SLOTS: u32 = 7;
 
 /// The word that decides what is in a bucket.
 ///
 /// ```text
-/// 63                     23 22  20 19              0
+/// 63                     24 23  21 20              0
 /// ┌────────────────────────┬──────┬─────────────────┐
-/// │ version (41)           │ mode │ live, one a slot│
+/// │ version (40)           │ mode │ live, one a slot│
 /// └────────────────────────┴──────┴─────────────────┘
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Header {
         (self.0 & Self::LIVE) as u32
     }
 
-    /// How many membership changes the bucket has seen, modulo 2^41.
+    /// How many membership changes the bucket has seen, modulo 2^40.
     pub(super) const fn version(self) -> u64 {
         self.0 >> Self::VERSION_SHIFT
     }
@@ -79,7 +79,7 @@ impl Header {
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let normal = if self.is_normal() { "" } else { " in an unknown mode" };
-        write!(formatter, "version {} live {:020b}{normal}", self.version(), self.live())
+        write!(formatter, "version {} live {:021b}{normal}", self.version(), self.live())
     }
 }
 
@@ -136,13 +136,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_counts_each_change_and_keeps_its_mode(
-            version in 0..(1_u64 << 41), live in 0..(1_u32 << 20), next in 0..(1_u32 << 20),
+            version in 0..(1_u64 << 40), live in 0..(1_u32 << 21), next in 0..(1_u32 << 21),
         ) {
-            let header = Header::from_bits(version << 23 | 1 << 20 | u64::from(live));
+            let header = Header::from_bits(version << 24 | 1 << 21 | u64::from(live));
             prop_assert_eq!((header.version(), header.live()), (version, live));
             let changed = header.with_live(next);
             prop_assert_eq!(changed.live(), next);
-            prop_assert_eq!(changed.version(), (version + 1) % (1 << 41));
+            prop_assert_eq!(changed.version(), (version + 1) % (1 << 40));
             prop_assert!(header.is_normal() && changed.is_normal());
         }
 
