@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use shm_arena::{
-    Access, AttachOptions, CreateOptions, Environment, HeapMemory, Load, Memory, Offset,
-    SegmentError, Store,
+    Access, AttachOptions, CreateOptions, Environment, HeapMemory, Liveness, Load, Memory, Offset,
+    RecordIndex, SegmentError, Store, Verdict,
 };
-use shm_table::{AnyTable, Entry, Error, Kind, SharedTable, Table, TableOptions, TableShape};
+use shm_table::{
+    AnyTable, Entry, Error, Kind, Remove, SharedTable, Table, TableOptions, TableShape,
+};
 use tempfile::TempDir;
 
 /// A folder where segments can live: tmpfs where there is one.
@@ -163,6 +165,65 @@ fn more_processes_than_records_are_refused_until_one_leaves() {
     let third = AnyTable::attach(memory, &environment).unwrap();
     let _ = third.put(Entry { key: b"k", value: b"v", metadata: 0 }).unwrap();
     assert_eq!(second.len(), 1);
+}
+
+/// Deaths as the test decides: a record's beacon is held until its holder is killed.
+#[derive(Clone, Debug, Default)]
+struct Deaths(Arc<std::sync::Mutex<std::collections::BTreeSet<RecordIndex>>>);
+
+impl Deaths {
+    fn kill(&self, table: &AnyTable<Arc<HeapMemory>>) {
+        let AnyTable::CasBucket(table) = table else { panic!("these tests make cas_bucket") };
+        self.0.lock().unwrap().remove(&table.arena().identity().unwrap().record);
+    }
+}
+
+impl Liveness for Deaths {
+    fn hold(&self, record: RecordIndex) -> bool {
+        self.0.lock().unwrap().insert(record)
+    }
+
+    fn release(&self, record: RecordIndex) {
+        self.0.lock().unwrap().remove(&record);
+    }
+
+    fn verdict(&self, record: RecordIndex) -> Verdict {
+        let is_held = self.0.lock().unwrap().contains(&record);
+        if is_held { Verdict::Alive } else { Verdict::Dead }
+    }
+}
+
+#[test]
+fn a_segment_full_of_dead_processes_takes_newcomers_who_settle_what_they_left() {
+    let options = TableOptions { processes: 2, lines: 2, ..TableOptions::default() };
+    let words = AnyTable::<HeapMemory>::word_count(Kind::CasBucket, &options).unwrap();
+    let memory = Arc::new(HeapMemory::new(words));
+    let deaths = Deaths::default();
+    let environment = Environment { liveness: Arc::new(deaths.clone()), ..Environment::default() };
+    let entry = |key| Entry { key, value: b"value", metadata: 0 };
+    let first = AnyTable::create(Kind::CasBucket, memory.clone(), &options, &environment).unwrap();
+    let second = AnyTable::attach(memory.clone(), &environment).unwrap();
+    for (table, key) in [(&first, b"1"), (&second, b"2")] {
+        let _ = table.put(entry(key)).unwrap();
+        // Each keeps a spare block, which its line names.
+        assert_eq!(table.remove(key), Ok(Remove::Removed));
+        let _ = table.put(entry(b"both")).unwrap();
+        assert_eq!(table.remove(b"both"), Ok(Remove::Removed));
+    }
+    let third = AnyTable::attach(memory.clone(), &environment);
+    assert!(matches!(third, Err(SegmentError::NoRecord { .. })), "both live: {third:?}");
+    deaths.kill(&first);
+    deaths.kill(&second);
+    for _ in 0..5 {
+        // Every record and every line is a dead process's.
+        let next = AnyTable::attach(memory.clone(), &environment).unwrap();
+        let _ = next.put(entry(b"next")).unwrap();
+        let _ = next.recover().unwrap();
+        let audit = next.audit();
+        assert!(audit.is_clean(), "{:?}", audit.findings);
+        assert_eq!(next.len(), 1);
+        deaths.kill(&next);
+    }
 }
 
 /// Every verb, on a table in any state. Answers do not matter; coming back does.
