@@ -132,8 +132,8 @@ struct InsertInsert(Fault);
 impl Model for InsertInsert {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, self.0);
-        let others: Vec<_> = (1..=2)
-            .map(|mark| stage.spawn(mark, move |table| insert(&table, 1, mark as u8)))
+        let others: Vec<_> = (1..=2_u8)
+            .map(|mark| stage.spawn(mark.into(), move |table| insert(&table, 1, mark)))
             .collect();
         let seen: Vec<_> = others.into_iter().map(|other| finished(other.join())).collect();
         let winner = stage.get(1).expect("one of them inserted");

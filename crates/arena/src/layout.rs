@@ -191,7 +191,6 @@ impl Layout {
 
     /// The block with this number in a slab of a class.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
     pub fn block(&self, slab: u32, class: SizeClass, number: u32) -> Block {
         Block::new(self.first_unit + (slab << self.slab_shift) + number * class.units())
     }
@@ -199,7 +198,6 @@ impl Layout {
     /// The slab that a block lies in, and the units before it in that slab; `None` if there is no
     /// such unit. Takes any bit pattern.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "word counts fit units of 32 bits")]
     pub fn slab_of(&self, block: Block) -> Option<(u32, u32)> {
         let unit = block.unit().checked_sub(self.first_unit)?;
         let slab = unit >> self.slab_shift;

@@ -90,6 +90,7 @@ pub struct Identity {
 
 impl Identity {
     /// The owner that a line's word names. Takes any bit pattern but 0.
+    #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
     pub(crate) const fn from_owner_word(word: u64) -> Self {
         let record = RecordIndex((word as u32).wrapping_sub(1));
         Self { record, incarnation: (word >> 32) as u32 }

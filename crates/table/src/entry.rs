@@ -11,8 +11,6 @@
 //! A 32-byte key and a 200-byte value fill 256 bytes exactly. All but `next` is immutable from
 //! publication to the wipe.
 
-#![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
-
 use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
 
 use crate::contract::{Entry, Error, KEY_BYTES_MAX};

@@ -10,7 +10,7 @@ pub fn run_litmus(mut observe: impl FnMut(&Row)) -> Report {
     let mut rows = Vec::new();
     for shape in shapes() {
         for (index, engine) in ENGINES.into_iter().enumerate() {
-            let row = Row::of_shape(&shape, index, engine);
+            let row = Row::of_shape(shape, index, engine);
             observe(&row);
             rows.push(row);
         }

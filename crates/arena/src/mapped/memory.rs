@@ -242,10 +242,11 @@ impl Memory for MappedMemory {
         // a second line would wait for a second miss.
         let line = index(at.word());
         if line.is_multiple_of(8) && line < self.word_count & !7 {
+            let line = self.base.as_ptr().wrapping_add(line).cast::<[Word; 8]>();
             // SAFETY: both the line's start and the end of the last whole line in the memory are
             // multiples of 8, so the start being below that end puts all 8 words inside it; that
             // they may be referred to as words is argued in `words`.
-            let line = unsafe { self.base.add(line).cast::<[Word; 8]>().as_ref() };
+            let line = unsafe { &*line };
             return self.lanes.match_line(line, tag) & ((1 << lanes) - 1);
         }
         self.match_words(at, tag, lanes)
