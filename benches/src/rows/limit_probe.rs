@@ -7,7 +7,7 @@ use crate::slab::{Geometry, Slab};
 use crate::stream::Call;
 use crate::sys::Region;
 
-/// A [`Slab`] of its own in each process, in pages of the size that the tables have.
+/// A `Slab` of its own in each process, in pages of the size that the tables have.
 #[derive(Debug)]
 pub struct LimitProbe {
     geometry: Geometry,

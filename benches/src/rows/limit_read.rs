@@ -11,7 +11,7 @@ use crate::row::{Place, Row, Site};
 use crate::stream::Call;
 use crate::sys::{FrozenRegion, Region};
 
-/// A filled region: bucket lines of [`ENTRIES_OF_A_LINE`] entries each, then the entries.
+/// A filled region: bucket lines of `ENTRIES_OF_A_LINE` entries each, then the entries.
 #[derive(Debug)]
 pub struct LimitRead {
     bytes: Bytes,

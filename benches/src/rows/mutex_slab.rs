@@ -9,7 +9,7 @@ use crate::slab::{Geometry, Slab};
 use crate::stream::Call;
 use crate::sys::LockedRegion;
 
-/// A [`Slab`] under a default (not robust) mutex, copied out and in while the mutex is held.
+/// A `Slab` under a default (not robust) mutex, copied out and in while the mutex is held.
 #[derive(Debug)]
 pub struct MutexSlab {
     geometry: Geometry,

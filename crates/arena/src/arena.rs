@@ -50,7 +50,7 @@ pub struct Arena<M> {
     pool: Pool,
 }
 
-/// Lines that one process keeps at most; more threads than this take turns.
+/// Lines that one process keeps at most, however large its share; more threads take turns.
 const POOL_LINES_MAX: u32 = 64;
 
 impl<M: Memory> Arena<M> {
@@ -90,7 +90,9 @@ impl<M: Memory> Arena<M> {
     ) -> Result<Self, SegmentError> {
         let (header, hasher) = SegmentHeader::read(&memory, expected)?;
         let layout = Layout::new(header.geometry)?;
-        let pool = Pool::new(layout.geometry().lines.min(POOL_LINES_MAX));
+        // Its share, so that as many processes as there are records find lines.
+        let share = layout.geometry().lines / layout.geometry().records;
+        let pool = Pool::new(share.min(POOL_LINES_MAX));
         let mut arena = Self {
             memory,
             layout,

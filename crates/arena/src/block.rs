@@ -14,10 +14,13 @@
 //!
 //! ```text
 //! FREE ──► PENDING(owner) ──► LIVE ──► DRAIN(owner), generation + 1 ──► FREE
-//!               └──────────────────────────▲      └──► DRAIN(other) once the owner is dead
+//!            │   ▲    └───────────────────────▲  │ └──► DRAIN(other) once the owner is dead
+//!            │   └──── kept as a spare ──────────┘
+//!            └ LIVE goes to PENDING(owner), generation + 1, at once where it becomes the spare
 //! ```
 //!
-//! Only the owner that the word names plainly stores into a block.
+//! Only the owner that the word names plainly stores into a block; the link to the next entry of a
+//! chain belongs to the owner of the chain's lock.
 
 #![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 

@@ -4,11 +4,11 @@
 //!
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
-//! | intent `new` | a free block whose hint may be gone | one block less to hint at | `settle_new` sets the hint |
-//! | the claim | a PENDING block named by `new` or `spare` | nothing | `settle_new`: LIVE if referenced, else drained and freed |
-//! | publication, before LIVE | a PENDING block that is referenced | the entry | `settle_new` makes it LIVE; a deleter may win |
-//! | unlinking, before DRAIN | a LIVE block named by `old`, unreferenced | the key absent | `settle_old` drains and frees it |
-//! | DRAIN, within the wipe | a DRAIN block named by `old` or `reaping` | nothing | `settle_drain` inherits, wipes and frees it |
+//! | intent `new` | a free block whose hint may be gone | one block less to hint at | settling sets the hint |
+//! | the claim | a PENDING block named by `new` or `spare` | nothing | settling: LIVE if referenced, else drained and freed |
+//! | publication, before LIVE | a PENDING block that is referenced | the entry | settling makes it LIVE; a deleter may win |
+//! | unlinking, before DRAIN | a LIVE block named by `old`, unreferenced | the key absent | settling drains and frees it |
+//! | DRAIN or the spare's PENDING, within the wipe | a block named by `old`, `spare` or `reaping` | nothing | settling takes it over, wipes and frees it |
 //! | FREE, before its hint | a free block without hint, named | one block less to hint at | settling sets the hint |
 //!
 //! # Orderings

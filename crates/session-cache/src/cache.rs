@@ -23,7 +23,7 @@ use crate::value::SessionValue;
 /// Progress: `put`, `get` and `take` are as the table's
 /// [`capabilities`](Table::capabilities) say, plus one reading of the clock; none of them waits
 /// for another process longer than the table's stated bound. A `put` that finds the table full may
-/// sweep, which takes time in proportion to the table, at most once in each
+/// sweep, which takes time in proportion to the table, about once in each
 /// [`sweep_interval_ms`](CacheOptions::sweep_interval_ms).
 ///
 /// Whatever goes wrong below is a miss or a [`Stored::Declined`], counted by reason: a cache costs

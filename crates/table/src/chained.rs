@@ -51,7 +51,8 @@
 //!
 //! # Limits
 //!
-//! Every verb waits for a live owner at most 100 ms and then answers *busy*; a stopped owner that
+//! A verb on a key waits for a live owner at most 100 ms and then answers *busy*, one that walks the
+//! table so long for each bucket; a stopped owner that
 //! comes back finds its lock or nobody's harm, since nobody takes a lock from the living. Readers
 //! write the lock, so a read-only handle cannot read. Chains have no bound but the number of
 //! blocks. The number of buckets is fixed.
@@ -574,7 +575,7 @@ impl<M: Memory> Table for Chained<M> {
         let mut histogram = vec![0; 17];
         for bucket in 0..self.buckets() {
             let mut length = 0_usize;
-            // Without the lock a chain may be walked into another one; the walk is bounded.
+            // A chain that is busy for too long counts as empty.
             let _ = self.under_lock(|_| {
                 self.walk(bucket, |_| {
                     length += 1;

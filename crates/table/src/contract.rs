@@ -88,8 +88,9 @@ pub enum Error {
         /// Size of the block that was wanted.
         block_bytes: u64,
     },
-    /// Every slot of the key's bucket is taken.
-    #[error("full: all slots of bucket {bucket} are taken")]
+    /// The key's bucket has no slot for another entry: all but the one that replacements need are
+    /// taken, or others withhold them.
+    #[error("full: bucket {bucket} has no slot for another entry")]
     BucketFull {
         /// Index of the bucket.
         bucket: u64,
@@ -203,8 +204,8 @@ impl From<LeaseError> for Error {
 /// A concurrent hash table in shared words: byte-string keys, byte-string values.
 ///
 /// Every verb is linearizable per key. A verb that fails changed nothing. `get`, `insert_unless`
-/// and `take` copy values into the caller's vector, whose previous content is gone whatever the
-/// answer; a vector that is reused costs no allocation.
+/// and `take` copy values into the caller's vector, whose content after an error is unspecified; a
+/// vector that is reused costs no allocation.
 ///
 /// Progress, blocking and costs differ by design: [`capabilities`](Table::capabilities) says how.
 pub trait Table: fmt::Debug + Send + Sync {
@@ -246,8 +247,8 @@ pub trait Table: fmt::Debug + Send + Sync {
     /// one caller over all processes receives a given entry.
     fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error>;
 
-    /// Number of entries: exact when nobody writes and nobody died in a write since the last
-    /// recovery, else approximate.
+    /// Number of entries, counted beside the table: exact when nobody writes and nobody ever died
+    /// between a change and its count, else approximate. [`audit`](Table::audit) counts anew.
     fn len(&self) -> u64;
 
     /// Whether [`len`](Table::len) is 0.
@@ -259,7 +260,8 @@ pub trait Table: fmt::Debug + Send + Sync {
     /// one that comes or goes meanwhile may or may not be.
     fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error>;
 
-    /// Removes every entry that is there throughout; gives how many it removed. Not atomic.
+    /// Removes every entry that is there throughout; gives how many it removed. Not atomic. After an
+    /// error, some may be left.
     fn clear(&self) -> Result<u64, Error>;
 
     /// Counts and histograms.

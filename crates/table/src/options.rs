@@ -14,9 +14,10 @@ pub struct TableOptions {
     pub key_bytes: usize,
     /// Bytes of a typical value. Default 200. Others fit as well, as long as slabs are left.
     pub value_bytes: usize,
-    /// Processes that may be attached at once. Default 64.
+    /// Processes that may be attached at once. Default 32.
     pub processes: u32,
-    /// Threads that may be in the middle of an update at once, over all processes. Default 256.
+    /// Threads that may be in the middle of an update at once, over all processes; each process has
+    /// an equal share, at most 64, and more threads take turns. Default 256.
     pub lines: u32,
     /// How keys are hashed. Default [`HashKind::Rapid`].
     pub hash: HashKind,
@@ -47,7 +48,7 @@ impl Default for TableOptions {
             entries: 1024,
             key_bytes: 32,
             value_bytes: 200,
-            processes: 64,
+            processes: 32,
             lines: 256,
             hash: HashKind::Rapid,
             hash_secret: None,
