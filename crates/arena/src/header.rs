@@ -1,7 +1,7 @@
 //! The segment header: what a process checks before it trusts a segment's layout.
 //!
-//! Written whole before anyone else can reach the segment, and not changed afterwards; the root word
-//! is reserved for what a resize or a replacement will have to tell.
+//! Written whole before anyone else can reach the segment, and not changed afterwards; the root
+//! word is reserved for what a resize or a replacement will have to tell.
 //!
 //! ```text
 //! word  0 magic         1 word bytes | format version   2 fingerprint of all structures

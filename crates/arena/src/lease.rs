@@ -370,8 +370,8 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// After unlinking: takes the block out of use, lets the index forget it, wipes the words that
     /// were used, and keeps it as the line's spare or frees it.
     ///
-    /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block and
-    /// a claimed one that nobody published are the same.
+    /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block
+    /// and a claimed one that nobody published are the same.
     #[inline(always)]
     pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
         let Intended { block, place, mut seen } = intended;

@@ -260,8 +260,8 @@ pub trait Table: fmt::Debug + Send + Sync {
     /// one that comes or goes meanwhile may or may not be.
     fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error>;
 
-    /// Removes every entry that is there throughout; gives how many it removed. Not atomic. After an
-    /// error, some may be left.
+    /// Removes every entry that is there throughout; gives how many it removed. Not atomic. After
+    /// an error, some may be left.
     fn clear(&self) -> Result<u64, Error>;
 
     /// Counts and histograms.

@@ -15,7 +15,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 600;
 
 /// What is above a ceiling: file, function or nothing, lines. A debt only shrinks.
-pub(crate) const DEBTS: [Debt; 1] = [("crates/table/src/chained.rs", "", 670)];
+pub(crate) const DEBTS: [Debt; 0] = [];
 
 /// A file, a function in it or nothing, and its lines.
 pub(crate) type Debt = (&'static str, &'static str, usize);

@@ -167,8 +167,8 @@ impl MappedMemory {
 
     #[inline(always)]
     fn words(&self) -> &[Word] {
-        // SAFETY: `base` is aligned and `word_count` words from it lie in its mapping, which lives as
-        // long as `self`; a file that shrinks is excluded by the module's trust statement. Words
+        // SAFETY: `base` is aligned and `word_count` words from it lie in its mapping, which lives
+        // as long as `self`; a file that shrinks is excluded by the module's trust statement. Words
         // are atomics for which every bit pattern is valid, so other processes may change them at
         // any time. The length in bytes is that of a mapping, which is below `isize::MAX`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.word_count) }

@@ -22,10 +22,10 @@
 //! ```
 //!
 //! The bucket is the low bits of the hash, the tag its upper half. Slots fill from the first, and
-//! the rest is read only where a live bit points there: with four entries per bucket on average, by
-//! one bucket in twenty. The first lines lie together, so that few pages hold all that most look-ups
-//! touch. Insertions leave one slot, so that a full bucket still takes replacements; at that average
-//! one insertion in 10⁸ finds a bucket with twenty entries and is refused.
+//! the rest is read only where a live bit points there: with four entries per bucket on average,
+//! by one bucket in twenty. The first lines lie together, so that few pages hold all that most
+//! look-ups touch. Insertions leave one slot, so that a full bucket still takes replacements; at
+//! that average one insertion in 10⁸ finds a bucket with twenty entries and is refused.
 //!
 //! # Operations
 //!
@@ -141,7 +141,8 @@ const ENTRIES_PER_BUCKET: u64 = 4;
 const TURNS_MAX: u32 = 1 << 16;
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; empty epoch:32|0; \
+    "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; \
+     empty epoch:32|0; \
      entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
 );
 

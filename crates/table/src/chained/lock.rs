@@ -1,0 +1,181 @@
+//! The lock: taken from nobody or from the dead, and what its owner may do to a chain.
+
+use shm_arena::{Backoff, Claimed, Identity, Lease, Load, Memory, RecordIndex, Rmw, Store};
+
+use super::{Chained, Chains, Found, LOCK_WAIT_MS_MAX, Link};
+use crate::contract::Error;
+use crate::entry::{EntryView, Prepared};
+
+/// The lock, held by the leased line.
+pub(super) struct Locked<'a, M: Memory> {
+    table: &'a Chained<M>,
+    pub(super) lease: Lease<'a, M>,
+    word: u64,
+}
+
+impl<M: Memory> Chained<M> {
+    /// Runs a verb under the lock.
+    pub(super) fn under_lock<'a, T>(
+        &'a self,
+        verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut locked = self.lock()?;
+        let outcome = verb(&mut locked);
+        locked.unlock();
+        outcome
+    }
+
+    /// Takes the lock: from nobody, or from the dead.
+    ///
+    /// CRASH(lock): the word names the owner at the instant at which it owns.
+    fn lock(&self) -> Result<Locked<'_, M>, Error> {
+        let lease = self.arena.lease()?;
+        let word = self.arena.identity().map_or(0, |identity| {
+            let owner = u64::from(identity.record.0) << 16 | u64::from(lease.number() + 1);
+            u64::from(identity.incarnation) << 32 | owner
+        });
+        let unsettled = lease.is_unsettled();
+        let mut locked = Locked { table: self, lease, word };
+        let backoff = Backoff::new();
+        let mut since_ms = None;
+        // Bounded by the clock, and by turns where the clock stands still.
+        for turn in 0..LOCK_TURNS_MAX {
+            // ORDERING(L0): acquire, pairs with the release half of L1.
+            let owner = self.memory().load(self.lock_word(), Load::Acquire);
+            // The last lessee of this very line may have unwound with the lock.
+            let free = owner == 0 || owner == word || self.is_abandoned(owner, turn);
+            if free && locked.take_from(owner) {
+                if unsettled {
+                    let view = Chains(self);
+                    locked.lease.settle_own(&view);
+                }
+                return Ok(locked);
+            }
+            if turn % CLOCK_TURNS == CLOCK_TURNS - 1 {
+                let now_ms = self.arena.environment().clock.now_ms();
+                if now_ms.saturating_sub(*since_ms.get_or_insert(now_ms)) > LOCK_WAIT_MS_MAX {
+                    break;
+                }
+            }
+            self.memory().spin(&backoff);
+        }
+        let owner = self.memory().load(self.lock_word(), Load::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the low sixteen bits are the line")]
+        let owner = u32::from(owner as u16).wrapping_sub(1);
+        Err(Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX })
+    }
+
+    /// Whether the owner that a lock word names is dead; asked of the kernel now and then.
+    fn is_abandoned(&self, owner: u64, turn: u32) -> bool {
+        let record = RecordIndex((owner >> 16 & 0xffff) as u32);
+        let incarnation = (owner >> 32) as u32;
+        turn % DEATH_TURNS == DEATH_TURNS - 1
+            && self.arena.is_gone(Identity { record, incarnation })
+    }
+}
+
+impl<'a, M: Memory> Locked<'a, M> {
+    fn take_from(&self, owner: u64) -> bool {
+        // ORDERING(L1): acquire, pairs with L2 of the last owner; a dead owner's stores are
+        // acquired by the verdict. Release, pairs with L0.
+        self.table
+            .memory()
+            .compare_exchange(self.table.lock_word(), owner, self.word, Rmw::AcqRel, Load::Relaxed)
+            .is_ok()
+    }
+
+    /// Gives the lock back. Not a `Drop`: an unwinding owner keeps the lock, and it is taken over.
+    fn unlock(self) {
+        // ORDERING(L2): release, pairs with L1. An exchange, since takers exchange this word.
+        let _ = self.table.memory().compare_exchange(
+            self.table.lock_word(),
+            self.word,
+            0,
+            Rmw::Release,
+            Load::Relaxed,
+        );
+    }
+
+    /// Points a link elsewhere: the one store by which a chain changes.
+    fn relink(&self, link: Link<'a, M>, to: u64) {
+        match link {
+            // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
+            Link::Head(at) => self.table.memory().store(at, to, Store::Release),
+            Link::Next(entry) => entry.set_next(to, Store::Release),
+        }
+    }
+
+    /// Adds an entry at the head of its chain.
+    pub(super) fn add(&mut self, bucket: u64, prepared: &Prepared<'_>) -> Result<(), Error> {
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
+        let head = self.table.head(bucket);
+        let first = self.table.memory().load(head, Load::Relaxed);
+        if let Some(entry) = EntryView::new(&self.table.arena, block) {
+            entry.set_next(first, Store::Relaxed);
+        }
+        self.relink(Link::Head(head), block.unit().into());
+        self.lease.published(claimed);
+        self.lease.count(1, 0);
+        Ok(())
+    }
+
+    /// Writes an entry into a block, after recovery if there is none.
+    fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
+        let table = self.table;
+        match prepared.write(&mut self.lease, table.memory()) {
+            Err(error @ Error::NoBlock { .. }) => {
+                if table.arena.recover(&mut self.lease, &Chains(table)).blocks == 0 {
+                    return Err(error);
+                }
+                prepared.write(&mut self.lease, table.memory())
+            }
+            written => written,
+        }
+    }
+
+    /// Puts an entry where another one is.
+    pub(super) fn exchange(
+        &mut self,
+        found: Found<'a, M>,
+        prepared: &Prepared<'_>,
+    ) -> Result<(), Error> {
+        let claimed = self.write(prepared)?;
+        let block = claimed.block();
+        if let Some(entry) = EntryView::new(&self.table.arena, block) {
+            entry.set_next(found.entry.next(), Store::Relaxed);
+        }
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
+            self.lease.abandon(claimed, prepared.shape.words(), || {});
+            let word = found.block.offset().word();
+            return Err(Error::Corrupt { what: "linked block", word });
+        };
+        self.relink(found.link, block.unit().into());
+        self.lease.published(claimed);
+        self.lease.retire(intended, found.shape.words(), || {});
+        Ok(())
+    }
+
+    /// Takes an entry out of its chain.
+    pub(super) fn unlink(&mut self, found: Found<'a, M>) -> Result<(), Error> {
+        let Some(intended) =
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+        else {
+            let word = found.block.offset().word();
+            return Err(Error::Corrupt { what: "linked block", word });
+        };
+        self.relink(found.link, found.entry.next());
+        self.lease.retire(intended, found.shape.words(), || {});
+        self.lease.count(0, 1);
+        Ok(())
+    }
+}
+
+/// Turns of a wait for the lock, where the clock does not end it before.
+const LOCK_TURNS_MAX: u32 = 1 << 20;
+/// Turns between two looks at the clock.
+const CLOCK_TURNS: u32 = 16;
+/// Turns between two questions whether the owner is dead.
+const DEATH_TURNS: u32 = 8;
