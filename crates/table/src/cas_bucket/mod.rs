@@ -56,7 +56,7 @@
 //!
 //! # Orderings
 //!
-//! | id | site | order | pairs with | why no weaker | model that fails |
+//! | id | site | order | pairs with | why no weaker | model that exercises it |
 //! |---|---|---|---|---|---|
 //! | R1 | first header load | acquire | W2, W3 | the slots and entries it speaks of must be visible | insert ‖ get |
 //! | R2 | fence, then header again | acquire | W1, B2, B5 | bytes of a later life must not pass as this one's | remove, insert ‖ get |
@@ -75,8 +75,8 @@
 //! | W1 | a pending block in a clear slot | one slot less in this bucket | recovery empties the slot, frees the block |
 //! | W2, insert | a pending block that is live in the header | the entry | recovery, or the next deleter |
 //! | W2, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
-//! | W3 | the block, unlinked and named | the key absent | recovery drains and frees it |
-//! | W4 | a draining block, named | the key absent | recovery frees it |
+//! | W3 | the block, unlinked and named | the key absent | recovery drains, wipes and frees it |
+//! | W4 | a pending or draining block, named | the key absent | recovery wipes and frees it |
 //!
 //! # Limits
 //!

@@ -32,7 +32,7 @@
 //!
 //! # Orderings
 //!
-//! | id | site | order | pairs with | why no weaker | model that fails |
+//! | id | site | order | pairs with | why no weaker | model that exercises it |
 //! |---|---|---|---|---|---|
 //! | L0 | lock looked at | acquire | L1 | who judges the owner must see the owner's claim of its line, or takes a live owner for a dead one | take ‖ replace ‖ take |
 //! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | insert ‖ insert |
