@@ -76,6 +76,7 @@
 pub mod engine;
 pub mod faulty;
 pub mod history;
+pub mod kelly;
 pub mod litmus;
 pub mod memory;
 pub mod scenario;

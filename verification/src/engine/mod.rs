@@ -65,6 +65,10 @@ pub trait Execution: Clone + fmt::Debug + Send + Sync + 'static {
     /// the dead one's relaxed stores could have been lost.
     fn mark_kill(&self, relaxed_stores: u32);
 
+    /// Remarks on what the running participant has just done, for the trace of a failing execution.
+    /// Nothing comes of it elsewhere.
+    fn note(&self, _remark: impl FnOnce() -> String) {}
+
     /// Marks a point in the running participant's program; gives how many marks of each
     /// participant happen before it, by index (missing entries are 0). `None` on engines that do
     /// not keep happens-before.

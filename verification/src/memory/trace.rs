@@ -8,7 +8,8 @@ use shm_arena::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 
 use crate::engine::{Budget, Engine, Execution, Failure, Model, Participant};
 
-/// Names the words of a model's first memory.
+/// Names the words of a model's first memory. Accesses to a word whose name is empty are left out: a
+/// model that packs several things into one word remarks on them instead ([`Execution::note`]).
 pub type Names = Arc<dyn Fn(Offset) -> String + Send + Sync>;
 
 /// Repeats a failing execution and gives its accesses as a table: a row an access in the order of
@@ -159,6 +160,10 @@ impl<X: Execution> Execution for TraceExecution<X> {
         self.execution.mark_kill(relaxed_stores);
     }
 
+    fn note(&self, remark: impl FnOnce() -> String) {
+        self.log.lock().rows.push((self.current(), remark()));
+    }
+
     fn mark(&self) -> Option<Vec<u32>> {
         self.execution.mark()
     }
@@ -168,6 +173,14 @@ impl<M: Memory> TraceMemory<M> {
     fn row(&self, text: String) {
         let who = (self.who)();
         self.log.lock().rows.push((who, text));
+    }
+
+    /// A row about an access to a word, unless the word has no name.
+    fn tell(&self, at: Offset, text: impl FnOnce(&str) -> String) {
+        let name = self.log.name(self.index, at);
+        if !name.is_empty() {
+            self.row(text(&name));
+        }
     }
 
     /// Says which value is the newest, if it is not this one.
@@ -183,8 +196,9 @@ impl<M: Memory> TraceMemory<M> {
     fn modified(&self, verb: &str, at: Offset, values: [u64; 3], order: Rmw) {
         let [found, operand, new] = values;
         self.wrote(at, new);
-        let name = self.log.name(self.index, at);
-        self.row(format!("{name} {verb} {operand:#x}: {found:#x} -> {new:#x} {order:?}"));
+        self.tell(at, |name| {
+            format!("{name} {verb} {operand:#x}: {found:#x} -> {new:#x} {order:?}")
+        });
     }
 }
 
@@ -206,8 +220,8 @@ impl<M: Memory> Memory for TraceMemory<M> {
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64 {
         let value = self.memory.load(at, order);
-        let (name, age) = (self.log.name(self.index, at), self.age(at, value));
-        self.row(format!("{name} reads {value:#x}{age} {order:?}"));
+        let age = self.age(at, value);
+        self.tell(at, |name| format!("{name} reads {value:#x}{age} {order:?}"));
         value
     }
 
@@ -215,8 +229,7 @@ impl<M: Memory> Memory for TraceMemory<M> {
     fn store(&self, at: Offset, value: u64, order: Store) {
         self.memory.store(at, value, order);
         self.wrote(at, value);
-        let name = self.log.name(self.index, at);
-        self.row(format!("{name} := {value:#x} {order:?}"));
+        self.tell(at, |name| format!("{name} := {value:#x} {order:?}"));
     }
 
     #[track_caller]
@@ -229,15 +242,16 @@ impl<M: Memory> Memory for TraceMemory<M> {
         failure: Load,
     ) -> Result<u64, u64> {
         let result = self.memory.compare_exchange(at, current, new, success, failure);
-        let name = self.log.name(self.index, at);
         match result {
             Ok(_) => {
                 self.wrote(at, new);
-                self.row(format!("{name}: {current:#x} -> {new:#x} {success:?}"));
+                self.tell(at, |name| format!("{name}: {current:#x} -> {new:#x} {success:?}"));
             }
             Err(found) => {
                 let age = self.age(at, found);
-                self.row(format!("{name}: {current:#x} -/-> {new:#x}: reads {found:#x}{age}"));
+                self.tell(at, |name| {
+                    format!("{name}: {current:#x} -/-> {new:#x}: reads {found:#x}{age}")
+                });
             }
         }
         result
