@@ -8,8 +8,8 @@ use shm_arena::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 
 use crate::engine::{Budget, Engine, Execution, Failure, Model, Participant};
 
-/// Names the words of a model's first memory. Accesses to a word whose name is empty are left out: a
-/// model that packs several things into one word remarks on them instead ([`Execution::note`]).
+/// Names the words of a model's first memory. Accesses to a word whose name is empty are left out:
+/// a model that packs several things into one word remarks on them instead ([`Execution::note`]).
 pub type Names = Arc<dyn Fn(Offset) -> String + Send + Sync>;
 
 /// Repeats a failing execution and gives its accesses as a table: a row an access in the order of
