@@ -3,9 +3,9 @@
 //!
 //! Kelly, Pearlmutter and Maguire (OPODIS 2018) keep a Robin Hood table in which an update changes
 //! all its buckets by one multi-word compare-and-swap. Groups of neighbouring buckets, *stripes*,
-//! have a timestamp each. Updates move the timestamps of stripes on in the same K-CAS; a search that
-//! did not find its key reads again the timestamps of all stripes that it went through, and starts
-//! anew if one has moved. What has to be moved or compared, and when, is the *rule* ([`Rule`]).
+//! have a timestamp each. Updates move the timestamps of stripes on in the same K-CAS; a search
+//! that did not find its key reads again the timestamps of all stripes that it went through, and
+//! starts anew if one has moved. What has to be moved or compared, and when, is the rule ([`Rule`]).
 //! `papers/kelly-robin-hood.md` says what was found, in which code, and what was not looked at.
 //!
 //! # What is modelled
@@ -14,10 +14,11 @@
 //! of the authors' published program, with eight buckets. K-CAS is an abstraction: one atomic step
 //! on all its words. Buckets and timestamps are fields of one word of shared memory, which a K-CAS
 //! exchanges whole; if only fields that it does not name have changed, it tries again, so it fails
-//! exactly when a field that it names differs. Reads are read-modify-writes of that word, so all is
-//! sequentially consistent on every engine. Each execution of the model is thus one of the published
-//! program in which every K-CAS runs undisturbed. A defect found here does not depend on how K-CAS
-//! is made; that nothing is found says nothing about a particular K-CAS, nor about orderings.
+//! exactly when a field that it names differs. Reads are read-modify-writes of that word, so all
+//! is sequentially consistent on every engine. Each execution of the model is thus one of the
+//! published program in which every K-CAS runs undisturbed. A defect found here does not depend on
+//! how K-CAS is made; that nothing is found says nothing about a particular K-CAS, nor about
+//! orderings.
 
 mod drawn;
 mod model;
