@@ -5,7 +5,7 @@
 //! all its buckets by one multi-word compare-and-swap. Groups of neighbouring buckets, *stripes*,
 //! have a timestamp each. Updates move the timestamps of stripes on in the same K-CAS; a search
 //! that did not find its key reads again the timestamps of all stripes that it went through, and
-//! starts anew if one has moved. What has to be moved or compared, and when, is the rule ([`Rule`]).
+//! starts anew if one has moved. What has to be moved or compared, and when, is the [`Rule`].
 //! `papers/kelly-robin-hood.md` says what was found, in which code, and what was not looked at.
 //!
 //! # What is modelled
