@@ -328,6 +328,11 @@ impl<M: Memory> Arena<M> {
         (is_dead && self.record(record) == word).then_some(word)
     }
 
+    /// Whether nobody is attached under a record.
+    pub(crate) fn is_record_free(&self, record: RecordIndex) -> bool {
+        record.0 < self.geometry().records && self.record(record).state() == RecordState::Free
+    }
+
     /// Whether a process is dead or gone. Asks the kernel, where the segment does not tell.
     pub fn is_gone(&self, identity: Identity) -> bool {
         !self.is_current(identity) || self.dead_record(identity.record).is_some()

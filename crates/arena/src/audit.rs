@@ -75,10 +75,7 @@ impl<M: Memory> Arena<M> {
         for block in referenced {
             audit.find(format!("{block:?} is referenced and is no block"));
         }
-        audit.bytes = u64::from(self.geometry().slabs)
-            * u64::from(self.geometry().slab_units)
-            * UNIT_WORDS
-            * 8;
+        audit.bytes = self.layout().block_bytes_all();
         audit
     }
 
@@ -96,11 +93,7 @@ impl<M: Memory> Arena<M> {
     fn for_each_block(&self, mut visit: impl FnMut(Block, SizeClass, BlockWord, bool)) {
         let (layout, memory) = (self.layout(), self.memory());
         for slab in 0..self.geometry().slabs {
-            let served = memory.load(layout.slab_word(slab), Load::Acquire);
-            let class = served.checked_sub(1).and_then(SizeClass::from_index);
-            let geometry = self.geometry();
-            let units = geometry.block_units_min..=geometry.slab_units;
-            let Some(class) = class.filter(|class| units.contains(&class.units())) else {
+            let Some(class) = self.slab_class(slab) else {
                 continue;
             };
             for number in 0..layout.slab_blocks(class) {
@@ -110,6 +103,51 @@ impl<M: Memory> Arena<M> {
                 visit(layout.block(slab, class, number), class, BlockWord::from_bits(word), hinted);
             }
         }
+    }
+
+    /// Shows the class of every block, and whether it is free.
+    pub(crate) fn visit_blocks(&self, mut visit: impl FnMut(SizeClass, bool)) {
+        self.for_each_block(|_, class, word, _| visit(class, word.state() == BlockState::Free));
+    }
+
+    /// Slabs that serve no class.
+    pub(crate) fn slabs_unassigned(&self) -> u32 {
+        let slabs = 0..self.geometry().slabs;
+        slabs.map(|slab| u32::from(self.slab_class(slab).is_none())).sum()
+    }
+
+    /// The class that a slab serves, if it is one.
+    pub(crate) fn slab_class(&self, slab: u32) -> Option<SizeClass> {
+        let served = self.memory().load(self.layout().slab_word(slab), Load::Acquire);
+        self.layout().served_class(served)
+    }
+
+    /// The block with this number over all slabs, as its slab is divided.
+    pub(crate) fn numbered_block(&self, number: u32) -> Option<(Block, SizeClass)> {
+        let (slab, number) = self.layout().numbered_block(number);
+        let class = self.slab_class(slab)?;
+        let is_one = number < self.layout().slab_blocks(class);
+        is_one.then(|| (self.layout().block(slab, class, number), class))
+    }
+
+    /// The number over all slabs of a block; `None` for a unit at which no block starts.
+    pub(crate) fn number_of_block(&self, block: Block) -> Option<u32> {
+        let (slab, before) = self.layout().slab_of(block)?;
+        let class = self.slab_class(slab)?;
+        let number = before / class.units();
+        let is_one = before % class.units() == 0 && number < self.layout().slab_blocks(class);
+        is_one.then(|| self.layout().block_number_at(self.layout().block_word(slab, number)))
+    }
+
+    /// Lines that name a block.
+    pub(crate) fn lines_in_use(&self) -> u32 {
+        let names = |number| {
+            let line = Line(self.layout().line(number));
+            [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
+                .iter()
+                .any(|&at| self.memory().load(at, Load::Relaxed) != 0)
+        };
+        (0..self.geometry().lines).map(|number| u32::from(names(number))).sum()
     }
 
     fn named_blocks(&self) -> BTreeSet<Block> {

@@ -183,6 +183,46 @@ impl Layout {
             + (u64::from(slab) * Self::slab_blocks_max(self.geometry) + u64::from(number))
     }
 
+    /// Block words of all slabs together.
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more than units")]
+    pub(crate) const fn block_word_count(&self) -> u32 {
+        (self.geometry.slabs as u64 * Self::slab_blocks_max(self.geometry)) as u32
+    }
+
+    /// The number, over all slabs, of the block whose word is here.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more than units")]
+    pub(crate) const fn block_number_at(&self, word: Offset) -> u32 {
+        word.word().wrapping_sub(self.block_words.word()) as u32
+    }
+
+    /// The block word with this number over all slabs.
+    #[inline]
+    pub(crate) fn numbered_block_word(&self, number: u32) -> Offset {
+        self.block_words + u64::from(number)
+    }
+
+    /// The slab that a block with this number over all slabs lies in, and its number there.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a quotient and a rest of a small number")]
+    pub(crate) const fn numbered_block(&self, number: u32) -> (u32, u32) {
+        let blocks = Self::slab_blocks_max(self.geometry) as u32;
+        (number / blocks, number % blocks)
+    }
+
+    /// Bytes of all slabs together.
+    pub(crate) const fn block_bytes_all(&self) -> u64 {
+        self.geometry.slabs as u64 * self.geometry.slab_units as u64 * UNIT_WORDS * 8
+    }
+
+    /// The class that a slab's word says, if this segment can have it.
+    #[inline]
+    pub(crate) fn served_class(&self, served: u64) -> Option<SizeClass> {
+        let class = SizeClass::from_index(served.checked_sub(1)?)?;
+        let units = self.geometry.block_units_min..=self.geometry.slab_units;
+        units.contains(&class.units()).then_some(class)
+    }
+
     /// Blocks of a class in one slab.
     #[inline]
     pub const fn slab_blocks(&self, class: SizeClass) -> u32 {

@@ -83,6 +83,18 @@ impl Claimed {
         self.block
     }
 
+    /// Where its word is.
+    #[inline(always)]
+    pub(crate) const fn word_at(&self) -> Offset {
+        self.place.word
+    }
+
+    /// The generation of its present life.
+    #[inline(always)]
+    pub(crate) const fn generation(&self) -> u64 {
+        self.word.generation()
+    }
+
     /// How a line's private side keeps it: the first word is 0 for no block alone.
     #[inline(always)]
     fn to_words(self) -> SpareWords {
@@ -200,10 +212,8 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     fn slab_class(&self, slab: u32) -> Option<SizeClass> {
-        let word = self.memory.load(self.layout.slab_word(slab), Load::Relaxed);
-        let class = SizeClass::from_index(word.checked_sub(1)?)?;
-        let geometry = self.layout.geometry();
-        (geometry.block_units_min..=geometry.slab_units).contains(&class.units()).then_some(class)
+        let served = self.memory.load(self.layout.slab_word(slab), Load::Relaxed);
+        self.layout.served_class(served)
     }
 
     /// Whether the slab serves the class, given to it now if it served none.
@@ -348,11 +358,24 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
     /// so what pointed to it is stale or damaged.
+    ///
+    /// A block that still says PENDING is either published, or in a later life and somebody's who
+    /// has not published it. Recovery could not tell and would take it from its owner, so
+    /// `is_linked` is asked, after the word was read, whether the index links the block still.
     #[inline(always)]
-    pub fn intend(&mut self, located: Located) -> Option<Intended> {
+    pub fn intend(
+        &mut self,
+        located: Located,
+        is_linked: impl FnOnce() -> bool,
+    ) -> Option<Intended> {
         let Located { block, place } = located;
         let seen = self.word(place);
-        if !matches!(seen.state(), BlockState::Live | BlockState::Pending) {
+        let is_published = match seen.state() {
+            BlockState::Live => true,
+            BlockState::Pending => is_linked(),
+            BlockState::Free | BlockState::Drain | BlockState::Damaged => false,
+        };
+        if !is_published {
             return None;
         }
         // The generation first: the block is not named before its generation is there.

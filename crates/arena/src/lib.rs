@@ -95,6 +95,7 @@ mod memory;
 mod participant;
 mod pool;
 mod recover;
+mod shared_heap;
 mod words;
 
 pub use arena::{Arena, ArenaOptions, Index};
@@ -118,3 +119,7 @@ pub use mapped::{
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
 pub use recover::Recovered;
+pub use shared_heap::{
+    Allocation, ClassUse, HeapError, HeapOptions, HeapRecovered, HeapState, Holder, ROOTS, RootUse,
+    SharedHeap,
+};

@@ -247,7 +247,8 @@ impl<M: Memory> CasBucket<M> {
         let mut live = header.live() | place.live_bit;
         let mut intended: Option<(Found<'a, M>, Intended)> = None;
         if let Some((found, located)) = old {
-            let Some(named) = lease.intend(located) else {
+            let is_linked = || self.is_unchanged(self.at(home), header);
+            let Some(named) = lease.intend(located, is_linked) else {
                 return self.stale_block(home, header, &found);
             };
             live &= !found.live_bit;
@@ -429,7 +430,8 @@ impl<M: Memory> CasBucket<M> {
         (found, located): (&Found<'a, M>, Located),
         lease: &mut Lease<'a, M>,
     ) -> Result<bool, Error> {
-        let Some(intended) = lease.intend(located) else {
+        let is_linked = || self.is_unchanged(self.at(home), header);
+        let Some(intended) = lease.intend(located, is_linked) else {
             self.stale_block(home, header, found)?;
             return Ok(false);
         };

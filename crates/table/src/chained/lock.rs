@@ -146,7 +146,7 @@ impl<'a, M: Memory> Locked<'a, M> {
             entry.set_next(found.entry.next(), Store::Relaxed);
         }
         let Some(intended) =
-            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located, || true))
         else {
             self.lease.abandon(claimed, prepared.shape.words(), || {});
             let word = found.block.offset().word();
@@ -161,7 +161,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     /// Takes an entry out of its chain.
     pub(super) fn unlink(&mut self, found: Found<'a, M>) -> Result<(), Error> {
         let Some(intended) =
-            self.lease.locate(found.block).and_then(|located| self.lease.intend(located))
+            self.lease.locate(found.block).and_then(|located| self.lease.intend(located, || true))
         else {
             let word = found.block.offset().word();
             return Err(Error::Corrupt { what: "linked block", word });

@@ -1,0 +1,118 @@
+//! Freeing what the dead owned, and everything.
+
+use super::word::{Holder, OwnerWord};
+use super::{HeapError, SharedHeap};
+use crate::arena::Index;
+use crate::block::Block;
+use crate::lease::Lease;
+use crate::liveness::RecordIndex;
+use crate::memory::{Load, Memory};
+
+/// What a recovery of a heap did.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct HeapRecovered {
+    /// Dead processes whose records are free again.
+    pub processes: u32,
+    /// Blocks that went back to free.
+    pub blocks: u32,
+}
+
+impl<M: Memory> SharedHeap<M> {
+    /// Frees what dead processes owned, and finishes or undoes what they were doing. Anyone may call
+    /// it at any time, while others work; it may be killed at any point and run again.
+    pub fn recover(&self) -> Result<HeapRecovered, HeapError> {
+        let mut lease = self.lease()?;
+        Ok(self.recover_with(&mut lease))
+    }
+
+    pub(super) fn recover_with<'a>(&'a self, lease: &mut Lease<'a, M>) -> HeapRecovered {
+        let recovered = self.arena.recover(lease, self);
+        let blocks = self.free_where(lease, |record| self.is_departed(record));
+        HeapRecovered { processes: recovered.processes, blocks: recovered.blocks + blocks }
+    }
+
+    /// Frees all that a record owns: the caller's own, before it works or after.
+    pub(super) fn free_all_of<'a>(&'a self, record: RecordIndex, lease: &mut Lease<'a, M>) -> u32 {
+        self.free_where(lease, |owner| owner == record)
+    }
+
+    /// Frees the blocks of some processes. Whether a process is one is asked after its block's owner
+    /// word was read, so a successor under the same record loses nothing: it writes another word.
+    fn free_where<'a>(
+        &'a self,
+        lease: &mut Lease<'a, M>,
+        is_one: impl Fn(RecordIndex) -> bool,
+    ) -> u32 {
+        let mut freed = 0;
+        for number in 0..self.blocks {
+            let owner = self.owner(number);
+            match owner.holder() {
+                Holder::Process(record) if is_one(record) => {
+                    freed += u32::from(self.release(number, owner, lease));
+                }
+                Holder::Moving(record, root) if is_one(record) => {
+                    if self.is_hanging(root, number, owner) {
+                        self.exchange_owner(number, owner, Holder::Root(root));
+                    } else {
+                        freed += u32::from(self.release(number, owner, lease));
+                    }
+                }
+                _ => {}
+            }
+        }
+        freed
+    }
+
+    /// Whether a block whose mover is gone is under the root that it was moved to or from.
+    /// INVARIANT(I3): nobody but the mover changes that root while the block says so.
+    fn is_hanging(&self, root: u32, number: u32, owner: OwnerWord) -> bool {
+        let is_live = self.root_header().is_live(root);
+        let there = self.hanging(root);
+        is_live && there.is_some_and(|(at, seen)| at.number == number && seen == owner)
+    }
+
+    /// Whether nobody is attached under this record.
+    fn is_departed(&self, record: RecordIndex) -> bool {
+        self.arena.is_record_free(record)
+    }
+
+    /// Frees every allocation and every root, whoever owns them. Not atomic: what others allocate
+    /// meanwhile may or may not be freed. Handles to what was freed say so.
+    pub fn reset(&self) -> Result<u32, HeapError> {
+        let mut lease = self.lease()?;
+        let mut freed = 0;
+        for number in 0..self.blocks {
+            let owner = self.owner(number);
+            if !matches!(owner.holder(), Holder::Nobody | Holder::Damaged) {
+                freed += u32::from(self.release(number, owner, &mut lease));
+            }
+        }
+        // Each failed turn means that somebody changed the roots meanwhile.
+        for _ in 0..1000 {
+            let header = self.root_header();
+            let live = (0..super::ROOTS).filter(|&root| header.is_live(root));
+            let dangling: Vec<u32> = live.filter(|&root| self.hanging(root).is_none()).collect();
+            let next = dangling.iter().fold(header, |header, &root| header.with(root, false));
+            if dangling.is_empty() || self.exchange_roots(header, next) {
+                dangling.into_iter().for_each(|root| self.unclaim(root));
+                break;
+            }
+        }
+        Ok(freed)
+    }
+}
+
+impl<M: Memory> Index for SharedHeap<M> {
+    fn references(&self, block: Block) -> Option<bool> {
+        let Some(number) = self.arena.number_of_block(block) else {
+            return Some(false);
+        };
+        let word = self.arena.layout().numbered_block_word(number);
+        let word = crate::block::BlockWord::from_bits(self.memory().load(word, Load::Acquire));
+        let owner = self.owner(number);
+        let is_same_life = owner.generation() == word.generation();
+        Some(is_same_life && owner.holder() != Holder::Nobody)
+    }
+
+    fn forget(&self, _block: Block) {}
+}
