@@ -141,7 +141,7 @@ proptest! {
 
 #[test]
 fn the_model_refuses_what_tables_refuse() {
-    let mut model = Reference::bounded(4);
+    let model = ReferenceTable::new(Reference::bounded(4));
     let entry = |key, value| Entry { key, value, metadata: 1 };
     assert_eq!(model.put(entry(b"", b"")), Err(Error::KeyLength { bytes: 0 }));
     let long = [0; KEY_BYTES_MAX + 1];

@@ -512,6 +512,12 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
     }
 
+    /// Ends a lease whose line still names what was claimed: the next lessee settles it, or, once
+    /// the process is dead, recovery does.
+    pub fn forsake(self) {
+        self.hold.set_unsettled();
+    }
+
     /// Forgets the private side of a line that is put in order; its words name what there is.
     pub(crate) fn forget_private(&mut self) {
         self.hold.clear_spare();

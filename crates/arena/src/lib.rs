@@ -83,6 +83,7 @@ mod clock;
 mod counting;
 mod environment;
 mod error;
+mod generation;
 mod hash;
 mod header;
 mod heap;

@@ -1,10 +1,9 @@
 //! The cache: sessions with an expiry and a domain, in any shared table.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use shm_arena::Clock;
-use shm_table::{Entry, Error, Put, Remove, Table};
+use shm_table::{Entry, Error, Put, RemoveIf, Table, Version};
 use zeroize::Zeroizing;
 
 use crate::counters::{Counters, Event, Tally};
@@ -90,12 +89,7 @@ impl SessionCache {
         self.look_up(
             id,
             |key, value| self.table.get(key.bytes(), value),
-            // Whether this removes the entry, finds it gone or fails, the answer is a miss. A
-            // session that is put under the same id just before is lost: the cost is a full
-            // handshake, and ids are random.
-            |key| {
-                let _ = self.table.remove(key.bytes());
-            },
+            |key| self.remove_expired(key),
         )
     }
 
@@ -132,22 +126,22 @@ impl SessionCache {
     /// may sweep in them so that no `put` has to.
     pub fn sweep(&self) -> Result<u64, Error> {
         let now_ms = self.clock.now_ms();
-        let mut dead: Vec<Zeroizing<Vec<u8>>> = Vec::new();
-        self.table.for_each(&mut |entry| {
-            if !Metadata::from_word(entry.metadata).is_live(now_ms) {
-                dead.push(Zeroizing::new(entry.key.to_vec()));
-            }
-            if dead.len() < SWEEP_SESSIONS_MAX {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        })?;
+        let mut dead: Vec<(Zeroizing<Vec<u8>>, Version)> = Vec::new();
+        let mut cursor = self.table.cursor();
+        while dead.len() < SWEEP_SESSIONS_MAX && !cursor.is_at_end() {
+            self.table.scan(&mut cursor, &mut |entry, version| {
+                if !Metadata::from_word(entry.metadata).is_live(now_ms) {
+                    dead.push((Zeroizing::new(entry.key.to_vec()), version));
+                }
+            })?;
+        }
+        dead.truncate(SWEEP_SESSIONS_MAX);
         let mut removed = 0;
-        for key in &dead {
-            match self.table.remove(key) {
-                Ok(Remove::Removed) => removed += 1,
-                Ok(Remove::Absent) => {}
+        for (key, version) in &dead {
+            // A session that was put under the same id meanwhile is another version, and stays.
+            match self.table.remove_if(key, *version) {
+                Ok(RemoveIf::Removed) => removed += 1,
+                Ok(RemoveIf::Changed | RemoveIf::Absent) => {}
                 Err(error) => {
                     self.tally.count_swept(removed);
                     return Err(error);
@@ -171,6 +165,17 @@ impl SessionCache {
     /// The table below.
     pub fn table(&self) -> &Arc<dyn Table> {
         &self.table
+    }
+
+    /// Removes a session if it is expired, and not one that is put under its id meanwhile. Whether
+    /// this removes it, finds it gone or fails, the answer is a miss.
+    fn remove_expired(&self, key: &Key) {
+        let mut value = SessionValue::default();
+        if let Ok(Some(seen)) = self.table.look_up(key.bytes(), value.buffer())
+            && !Metadata::from_word(seen.metadata).is_live(self.clock.now_ms())
+        {
+            let _ = self.table.remove_if(key.bytes(), seen.version);
+        }
     }
 
     /// Finds, judges and counts; `bury` deals with an entry that was found expired.

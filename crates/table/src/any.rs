@@ -1,16 +1,11 @@
 //! Whatever table a segment holds.
 
-use std::fmt;
-use std::ops::ControlFlow;
-
 use shm_arena::{Environment, Memory, SegmentError, SegmentHeader};
 
 use crate::cas_bucket::CasBucket;
 use crate::chained::Chained;
-use crate::contract::{
-    Audit, Design, Entry, Error, Insert, Put, Recovery, Remove, Replace, Stats, Table,
-};
-use crate::kind::{Capabilities, Kind};
+use crate::contract::{Design, Table, forward_table};
+use crate::kind::Kind;
 use crate::options::TableOptions;
 
 /// A table of any design; attaches to whatever kind a segment holds.
@@ -29,6 +24,7 @@ impl<M: Memory> AnyTable<M> {
         match kind {
             Kind::Chained => Chained::<M>::word_count(options),
             Kind::CasBucket => CasBucket::<M>::word_count(options),
+            Kind::Foreign { .. } => Err(foreign(kind)),
         }
     }
 
@@ -42,6 +38,7 @@ impl<M: Memory> AnyTable<M> {
         Ok(match kind {
             Kind::Chained => Self::Chained(Chained::create(memory, options, environment)?),
             Kind::CasBucket => Self::CasBucket(CasBucket::create(memory, options, environment)?),
+            Kind::Foreign { .. } => return Err(foreign(kind)),
         })
     }
 
@@ -51,7 +48,9 @@ impl<M: Memory> AnyTable<M> {
         match Kind::from_id(id) {
             Some(Kind::CasBucket) => CasBucket::attach(memory, environment).map(Self::CasBucket),
             // A header that names no kind is refused by its first field that is wrong.
-            Some(Kind::Chained) | None => Chained::attach(memory, environment).map(Self::Chained),
+            Some(Kind::Chained | Kind::Foreign { .. }) | None => {
+                Chained::attach(memory, environment).map(Self::Chained)
+            }
         }
     }
 
@@ -64,6 +63,11 @@ impl<M: Memory> AnyTable<M> {
     }
 }
 
+/// A kind that only its own crate can make.
+fn foreign(kind: Kind) -> SegmentError {
+    SegmentError::header("table kind", kind.name(), "a design of this crate")
+}
+
 /// Calls the design's own method.
 macro_rules! each {
     ($any:expr, $table:ident => $call:expr) => {
@@ -74,69 +78,4 @@ macro_rules! each {
     };
 }
 
-impl<M: Memory> Table for AnyTable<M> {
-    fn kind(&self) -> Kind {
-        each!(self, table => table.kind())
-    }
-
-    fn capabilities(&self) -> &'static Capabilities {
-        each!(self, table => table.capabilities())
-    }
-
-    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        each!(self, table => table.get(key, value))
-    }
-
-    fn insert_unless(
-        &self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        each!(self, table => table.insert_unless(entry, existing, is_dead))
-    }
-
-    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        each!(self, table => table.put(entry))
-    }
-
-    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        each!(self, table => table.replace(entry))
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
-        each!(self, table => table.remove(key))
-    }
-
-    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        each!(self, table => table.take(key, value))
-    }
-
-    fn len(&self) -> u64 {
-        each!(self, table => table.len())
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        each!(self, table => table.for_each(visit))
-    }
-
-    fn clear(&self) -> Result<u64, Error> {
-        each!(self, table => table.clear())
-    }
-
-    fn stats(&self) -> Stats {
-        each!(self, table => table.stats())
-    }
-
-    fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        each!(self, table => table.dump(out))
-    }
-
-    fn audit(&self) -> Audit {
-        each!(self, table => table.audit())
-    }
-
-    fn recover(&self) -> Result<Recovery, Error> {
-        each!(self, table => table.recover())
-    }
-}
+forward_table!(each => impl<M: Memory> Table for AnyTable<M>);

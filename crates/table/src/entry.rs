@@ -13,7 +13,7 @@
 
 use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
 
-use crate::contract::{Entry, Error, KEY_BYTES_MAX};
+use crate::contract::{Entry, Error, KEY_BYTES_MAX, OwnedEntry, Version};
 
 /// Words before the key.
 pub(crate) const ENTRY_HEADER_WORDS: u64 = 3;
@@ -139,6 +139,33 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.read_bytes(self.at + ENTRY_HEADER_WORDS, key);
     }
 
+    /// Copies the value out, of an entry whose shape has been checked, to the beginning of a buffer.
+    pub(crate) fn read_value_into(
+        &self,
+        shape: EntryShape,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
+        let (bytes, bytes_needed) = (buffer.len(), shape.value_bytes);
+        let Some(room) = buffer.get_mut(..bytes_needed) else {
+            return Err(Error::BufferTooSmall { bytes, bytes_needed });
+        };
+        self.memory.read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), room);
+        Ok(bytes_needed)
+    }
+
+    /// Brings all of a 256-byte block near, or the beginning of a larger one.
+    pub(crate) fn prefetch_all(&self) {
+        self.memory.prefetch(self.at, 32);
+    }
+
+    /// Copies everything out, of an entry whose shape has been checked.
+    pub(crate) fn copy_out(self, shape: EntryShape, version: Version) -> OwnedEntry {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        self.read_key(shape, &mut key);
+        self.read_value(shape, &mut value);
+        OwnedEntry { key, value, metadata: self.metadata(), version }
+    }
+
     /// The block after this one in a chain.
     #[inline(always)]
     pub(crate) fn next(&self) -> u64 {
@@ -165,8 +192,18 @@ pub(crate) struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     #[inline(always)]
     pub(crate) fn new<M: Memory>(arena: &Arena<M>, entry: Entry<'a>) -> Result<Self, Error> {
+        Self::sized(arena, entry, entry.value.len())
+    }
+
+    /// The same for a value of this many bytes, of which the first ones are there.
+    #[inline(always)]
+    pub(crate) fn sized<M: Memory>(
+        arena: &Arena<M>,
+        entry: Entry<'a>,
+        value_bytes: usize,
+    ) -> Result<Self, Error> {
         check_key(entry.key)?;
-        let shape = EntryShape::new(entry.key.len(), entry.value.len());
+        let shape = EntryShape::new(entry.key.len(), value_bytes);
         let class = arena.class_for(shape.words());
         let (Some(class), true) = (class, shape.value_bytes <= EntryShape::VALUE_BYTES_MAX) else {
             let words = arena.layout().block_words_max();
@@ -196,6 +233,41 @@ impl<'a> Prepared<'a> {
         memory.write_bytes(value, self.entry.value);
         Ok(claimed)
     }
+}
+
+/// Writes a piece of the value of an entry that is not published, at any place of it.
+pub(crate) fn write_piece<M: Memory>(
+    memory: &M,
+    (block, shape): (Block, EntryShape),
+    at: usize,
+    bytes: &[u8],
+) {
+    let value = block.offset() + (ENTRY_HEADER_WORDS + shape.key_words());
+    let (mut at, mut rest) = (at, bytes);
+    // Each turn writes one word or all whole words.
+    while !rest.is_empty() {
+        let (word, within) = (value + at as u64 / 8, at % 8);
+        let taken = if within == 0 && rest.len() >= 8 {
+            let whole = rest.len() / 8 * 8;
+            memory.write_bytes(word, &rest[..whole]);
+            whole
+        } else {
+            let part = rest.len().min(8 - within);
+            let mut merged = memory.load(word, Load::Relaxed).to_ne_bytes();
+            merged[within..within + part].copy_from_slice(&rest[..part]);
+            memory.store(word, u64::from_ne_bytes(merged), Store::Relaxed);
+            part
+        };
+        at += taken;
+        rest = &rest[taken..];
+    }
+}
+
+/// A number that tells this table from others: drawn with the secret, and different where secrets
+/// are chosen as long as the tables are not made in the same millisecond.
+pub(crate) fn identity_of<M: Memory>(arena: &Arena<M>) -> u64 {
+    let created = arena.header().created_ms.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    arena.hasher().signature() ^ created
 }
 
 /// Keys have 1 to 255 bytes.

@@ -8,10 +8,17 @@ pub enum Kind {
     Chained,
     /// Cache-line buckets whose header decides membership.
     CasBucket,
+    /// A design of somebody else's, which [`from_id`](Kind::from_id) does not know.
+    Foreign {
+        /// The number that a segment's header records, from 2^32 up.
+        id: u64,
+        /// The design's name.
+        name: &'static str,
+    },
 }
 
 impl Kind {
-    /// Every design there is.
+    /// Every design in this crate.
     pub const ALL: [Self; 2] = [Self::Chained, Self::CasBucket];
 
     /// The number that a segment's header records; never reused.
@@ -19,10 +26,11 @@ impl Kind {
         match self {
             Self::Chained => 1,
             Self::CasBucket => 2,
+            Self::Foreign { id, .. } => id,
         }
     }
 
-    /// The design with this number.
+    /// The design of this crate with this number.
     pub fn from_id(id: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.id() == id)
     }
@@ -32,31 +40,7 @@ impl Kind {
         match self {
             Self::Chained => "chained",
             Self::CasBucket => "cas_bucket",
+            Self::Foreign { name, .. } => name,
         }
     }
-}
-
-/// How far a verb's completion depends on others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// Each failed attempt means that somebody else made progress; nobody is waited for.
-    LockFree,
-    /// Waits at most this many milliseconds for a live participant, then answers *busy*.
-    BoundedWait {
-        /// Longest wait.
-        wait_ms_max: u64,
-    },
-}
-
-/// What a design promises beyond the contract. Suites and benches read this instead of names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Capabilities {
-    /// Progress of `get`.
-    pub reads: Progress,
-    /// Progress of the verbs that change the table.
-    pub writes: Progress,
-    /// Whether `get` stores nothing to shared memory and works on a read-only mapping.
-    pub invisible_reads: bool,
-    /// Whether the number of entries a bucket can hold is bounded.
-    pub bounded_buckets: bool,
 }

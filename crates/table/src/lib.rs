@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod capabilities;
 mod cas_bucket;
 mod chained;
 mod contract;
@@ -57,13 +58,15 @@ mod kind;
 mod options;
 
 pub use any::AnyTable;
+pub use capabilities::{Capabilities, Progress, Verb};
 pub use cas_bucket::CasBucket;
 pub use chained::Chained;
 pub use contract::{
-    Audit, Design, Entry, Error, Insert, KEY_BYTES_MAX, Put, Recovery, Remove, Replace, Stats,
-    Table,
+    ArenaDesign, Audit, Copied, Cursor, Design, Effect, Entry, Error, Exchange, Insert,
+    KEY_BYTES_MAX, Lookup, OwnedEntry, Put, Recovery, Remove, RemoveIf, Replace, Reservation, Room,
+    Rule, Seen, Stats, Table, Unlinked, Version, Walk,
 };
 pub use file::SharedTable;
-pub use kind::{Capabilities, Kind, Progress};
+pub use kind::Kind;
 pub use options::{TableOptions, TableShape};
 pub use shm_arena::HashKind;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shm_table::{Design, Entry, Error, Insert, Progress, Put, Remove, Replace, Table};
+use shm_table::{Design, Entry, Error, Insert, Put, Remove, Replace, Table};
 
 use super::{Scenario, Step, Subject};
 use crate::engine::{Execution, Model};
@@ -257,8 +257,7 @@ impl<X: Execution> Caller<X> {
     fn allow(&self, table: &impl Table, verb: Verb, error: Error) {
         let capabilities = table.capabilities();
         let progress = if verb == Verb::Get { capabilities.reads } else { capabilities.writes };
-        let waits = matches!(progress, Progress::BoundedWait { .. });
-        let allowed = waits && matches!(error, Error::Busy { .. });
+        let allowed = progress.waits() && matches!(error, Error::Busy { .. });
         if !allowed {
             panic!(
                 "participant {}: {verb} failed though it cannot: {error}\n{}",

@@ -1,23 +1,24 @@
 //! The contract over byte strings as an ordered map, and that map behind a mutex as a table.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use shm_arena::Block;
 use shm_table::{
-    Audit, Capabilities, Entry, Error, Insert, KEY_BYTES_MAX, Kind, Progress, Put, Recovery,
-    Remove, Replace, Stats, Table,
+    Audit, Capabilities, Cursor, Effect, Entry, Error, KEY_BYTES_MAX, Kind, Recovery, Rule, Seen,
+    Stats, Table, Unlinked, Version,
 };
 
-/// The sequential model: every verb of the contract with its answer, in a dozen lines each.
+/// The sequential model: the core of the contract with its answers, in a dozen lines each.
 ///
 /// Holds what it is given without bound, unless [`bounded`](Reference::bounded).
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Reference {
     entries: BTreeMap<Vec<u8>, Stored>,
     value_bytes_max: Option<usize>,
+    /// Entries stored so far: the generation of the last one.
+    stored: u64,
 }
 
 /// What the model keeps for a key.
@@ -25,23 +26,24 @@ pub struct Reference {
 struct Stored {
     value: Vec<u8>,
     metadata: u64,
+    generation: u64,
 }
 
 impl Stored {
-    fn of(entry: Entry<'_>) -> Self {
-        Self { value: entry.value.to_vec(), metadata: entry.metadata }
+    fn version(&self) -> Version {
+        Version::new(IDENTITY, Block::new(0), self.generation)
     }
 
-    fn copy_out(&self, value: &mut Vec<u8>) -> u64 {
+    fn copy_out(&self, value: &mut Vec<u8>) -> Seen {
         value.clone_from(&self.value);
-        self.metadata
+        Seen { metadata: self.metadata, version: self.version() }
     }
 }
 
 impl Reference {
     /// A model that refuses values of more bytes than this.
     pub fn bounded(value_bytes_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), value_bytes_max: Some(value_bytes_max) }
+        Self { value_bytes_max: Some(value_bytes_max), ..Self::default() }
     }
 
     fn check_key(key: &[u8]) -> Result<(), Error> {
@@ -61,64 +63,59 @@ impl Reference {
         }
     }
 
-    /// As [`Table::get`].
-    pub fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+    /// As [`Table::look_up`].
+    pub fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
         value.clear();
         Self::check_key(key)?;
         Ok(self.entries.get(key).map(|stored| stored.copy_out(value)))
     }
 
-    /// As [`Table::insert_unless`].
-    pub fn insert_unless(
+    /// As [`Table::update`].
+    pub fn update(&mut self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        self.check(entry)?;
+        let effect = match (self.entries.get(entry.key), rule) {
+            (None, Rule::Replace | Rule::Exchange { .. }) => return Ok(Effect::Missing),
+            (None, Rule::Put { .. }) => Effect::Added,
+            (None, Rule::Insert { existing, .. }) => {
+                existing.clear();
+                Effect::Added
+            }
+            (Some(there), Rule::Insert { existing, is_dead }) => {
+                if !is_dead(there.metadata) {
+                    return Ok(Effect::Kept { metadata: there.copy_out(existing).metadata });
+                }
+                existing.clear();
+                Effect::Added
+            }
+            (Some(there), Rule::Put { is_dead }) if is_dead(there.metadata) => Effect::Added,
+            (Some(there), Rule::Exchange { version }) if there.version() != version => {
+                return Ok(Effect::Changed);
+            }
+            (Some(_), _) => Effect::Replaced,
+        };
+        self.stored += 1;
+        let (value, metadata) = (entry.value.to_vec(), entry.metadata);
+        let stored = Stored { value, metadata, generation: self.stored };
+        self.entries.insert(entry.key.to_vec(), stored);
+        Ok(effect)
+    }
+
+    /// As [`Table::unlink`].
+    pub fn unlink(
         &mut self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        existing.clear();
-        self.check(entry)?;
-        match self.entries.entry(entry.key.to_vec()) {
-            btree_map::Entry::Occupied(there) if !is_dead(there.get().metadata) => {
-                Ok(Insert::Exists { metadata: there.get().copy_out(existing) })
-            }
-            place => {
-                *place.or_default() = Stored::of(entry);
-                Ok(Insert::Inserted)
-            }
-        }
-    }
-
-    /// As [`Table::put`].
-    pub fn put(&mut self, entry: Entry<'_>) -> Result<Put, Error> {
-        self.check(entry)?;
-        let before = self.entries.insert(entry.key.to_vec(), Stored::of(entry));
-        Ok(if before.is_some() { Put::Replaced } else { Put::Inserted })
-    }
-
-    /// As [`Table::replace`].
-    pub fn replace(&mut self, entry: Entry<'_>) -> Result<Replace, Error> {
-        self.check(entry)?;
-        match self.entries.get_mut(entry.key) {
-            Some(there) => {
-                *there = Stored::of(entry);
-                Ok(Replace::Replaced)
-            }
-            None => Ok(Replace::Absent),
-        }
-    }
-
-    /// As [`Table::remove`].
-    pub fn remove(&mut self, key: &[u8]) -> Result<Remove, Error> {
+        key: &[u8],
+        only: Option<Version>,
+        mut value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        value.iter_mut().for_each(|value| value.clear());
         Self::check_key(key)?;
-        let removed = self.entries.remove(key);
-        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
-    }
-
-    /// As [`Table::take`].
-    pub fn take(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        value.clear();
-        Self::check_key(key)?;
-        Ok(self.entries.remove(key).map(|stored| stored.copy_out(value)))
+        let Some(there) = self.entries.get(key) else { return Ok(Unlinked::Absent) };
+        if only.is_some_and(|only| only != there.version()) {
+            return Ok(Unlinked::Changed);
+        }
+        let seen = there.copy_out(value.unwrap_or(&mut Vec::new()));
+        self.entries.remove(key);
+        Ok(Unlinked::Removed { metadata: seen.metadata })
     }
 
     /// As [`Table::len`].
@@ -131,38 +128,28 @@ impl Reference {
         self.entries.is_empty()
     }
 
-    /// As [`Table::for_each`], in order of the keys.
-    pub fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) {
-        for (key, Stored { value, metadata }) in &self.entries {
-            if visit(Entry { key, value, metadata: *metadata }).is_break() {
-                break;
-            }
-        }
-    }
-
-    /// As [`Table::clear`].
-    pub fn clear(&mut self) -> u64 {
-        let entries = self.len();
-        self.entries.clear();
-        entries
+    /// All entries in order of the keys.
+    pub fn entries(&self) -> impl Iterator<Item = (Entry<'_>, Version)> {
+        self.entries.iter().map(|(key, stored)| {
+            let Stored { value, metadata, .. } = stored;
+            (Entry { key, value, metadata: *metadata }, stored.version())
+        })
     }
 }
 
 /// The model behind a mutex, as a test double for a table: linearizable, private to a process.
 ///
-/// It calls itself [`Kind::Chained`], the design whose one lock it shares. Nothing in it can be
-/// damaged or lost, so audit and recovery have nothing to say.
+/// One bucket to a scan. Nothing in it can be damaged or lost, so audit and recovery have nothing to
+/// say.
 #[derive(Debug, Default)]
 pub struct ReferenceTable {
     reference: Mutex<Reference>,
 }
 
-static CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::BoundedWait { wait_ms_max: u64::MAX },
-    writes: Progress::BoundedWait { wait_ms_max: u64::MAX },
-    invisible_reads: false,
-    bounded_buckets: false,
-};
+/// What versions and cursors remember of every model: it is no shared table, so none is foreign.
+const IDENTITY: u64 = 0x7265_6665_7265_6e63;
+
+static CAPABILITIES: Capabilities = Capabilities::bounded_wait(u64::MAX);
 
 impl ReferenceTable {
     /// A table that starts with what the model holds.
@@ -178,55 +165,50 @@ impl ReferenceTable {
 
 impl Table for ReferenceTable {
     fn kind(&self) -> Kind {
-        Kind::Chained
+        Kind::Foreign { id: u64::MAX, name: "reference" }
     }
 
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
     }
 
-    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        self.lock().get(key, value)
+    fn identity(&self) -> u64 {
+        IDENTITY
     }
 
-    fn insert_unless(
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
+        self.lock().look_up(key, value)
+    }
+
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        self.lock().update(entry, rule)
+    }
+
+    fn unlink(
         &self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        self.lock().insert_unless(entry, existing, is_dead)
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        self.lock().unlink(key, only, value)
     }
 
-    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        self.lock().put(entry)
-    }
-
-    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        self.lock().replace(entry)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
-        self.lock().remove(key)
-    }
-
-    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        self.lock().take(key, value)
+    /// Visits a copy, so that the visitor may call the table.
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        if cursor.position(IDENTITY)?.is_some() {
+            let copy = self.lock().clone();
+            cursor.move_to(None);
+            copy.entries().for_each(|(entry, version)| visit(entry, version));
+        }
+        Ok(())
     }
 
     fn len(&self) -> u64 {
         self.lock().len()
-    }
-
-    /// Visits a copy, so that the visitor may call the table.
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        let copy = self.lock().clone();
-        copy.for_each(visit);
-        Ok(())
-    }
-
-    fn clear(&self) -> Result<u64, Error> {
-        Ok(self.lock().clear())
     }
 
     fn stats(&self) -> Stats {
@@ -234,13 +216,10 @@ impl Table for ReferenceTable {
     }
 
     fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        let mut written = Ok(());
-        self.lock().for_each(&mut |entry| {
-            let Entry { key, value, metadata } = entry;
-            written = writeln!(out, "{key:02x?} = {value:02x?}, metadata {metadata}");
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        written
+        for (Entry { key, value, metadata }, _) in self.lock().entries() {
+            writeln!(out, "{key:02x?} = {value:02x?}, metadata {metadata}")?;
+        }
+        Ok(())
     }
 
     fn audit(&self) -> Audit {

@@ -9,12 +9,11 @@
 //! ```
 
 use std::fmt;
-use std::ops::ControlFlow;
 
-use shm_arena::{Backoff, Environment, Load, Memory, Offset, Rmw, SegmentError, Store};
+use shm_arena::{Backoff, Block, Environment, Load, Memory, Offset, Rmw, SegmentError, Store};
 use shm_table::{
-    Audit, Capabilities, Design, Entry, Error, Insert, Kind, Progress, Put, Recovery, Remove,
-    Replace, Stats, Table, TableOptions,
+    Audit, Capabilities, Cursor, Design, Effect, Entry, Error, Kind, Recovery, Rule, Seen, Stats,
+    Table, TableOptions, Unlinked, Version,
 };
 use shm_verification::scenario::Subject;
 
@@ -64,12 +63,13 @@ const CLAIMS: Offset = Offset::new(0);
 const LOCK: Offset = Offset::new(1);
 const VALUES_MAX: u64 = 64;
 
-static CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::LockFree,
-    writes: Progress::LockFree,
-    invisible_reads: true,
-    bounded_buckets: true,
-};
+static CAPABILITIES: Capabilities =
+    Capabilities { bounded_buckets: true, ..Capabilities::LOCK_FREE };
+
+/// A value is stored once: its number tells its life.
+fn version(number: u64) -> Version {
+    Version::new(0, Block::new(0), number)
+}
 
 fn state(key: &[u8]) -> Offset {
     Offset::new(8 + 2 * u64::from(key[0] - b'a'))
@@ -124,13 +124,13 @@ impl<M: Memory, const FAULT: u8> ToyTable<M, FAULT> {
         self.memory.fetch_and(CLAIMS, !(1 << number), Rmw::Relaxed);
     }
 
-    /// Stores a value where the key is present (`true`) or absent (`false`), if it is.
-    fn store(&self, entry: Entry<'_>, wanted: impl Fn(bool) -> bool) -> Option<bool> {
+    /// Stores a value where the state is wanted; says whether the key was present.
+    fn store(&self, entry: Entry<'_>, wanted: impl Fn(u64) -> bool) -> Option<bool> {
         let number = self.claim(entry);
         let stored = loop {
             let found = self.state(entry.key);
             let present = found != 0;
-            if !wanted(present) {
+            if !wanted(found) {
                 break None;
             }
             if FAULT == Fault::READS_STALE && present {
@@ -149,15 +149,18 @@ impl<M: Memory, const FAULT: u8> ToyTable<M, FAULT> {
         stored
     }
 
-    fn unlink(&self, key: &[u8], out: &mut Vec<u8>) -> Option<u64> {
+    fn take_out(&self, key: &[u8], only: Option<Version>, out: &mut Vec<u8>) -> Unlinked {
         loop {
             let number = self.state(key);
             if number == 0 {
-                return None;
+                return Unlinked::Absent;
             }
-            self.copy(number, out);
+            if only.is_some_and(|only| only != version(number)) {
+                return Unlinked::Changed;
+            }
+            let metadata = self.copy(number, out);
             if self.exchange(key, number, 0, FAULT == Fault::TAKE_STORES) {
-                return Some(number);
+                return Unlinked::Removed { metadata };
             }
         }
     }
@@ -188,6 +191,8 @@ impl<M: Memory, const FAULT: u8> Design<M> for ToyTable<M, FAULT> {
     fn attach(memory: M, _environment: &Environment) -> Result<Self, SegmentError> {
         Ok(Self { memory, is_creator: false })
     }
+
+    fn detach(self) {}
 }
 
 impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
@@ -199,79 +204,86 @@ impl<M: Memory, const FAULT: u8> Table for ToyTable<M, FAULT> {
         &CAPABILITIES
     }
 
-    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+    fn identity(&self) -> u64 {
+        0
+    }
+
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
         let mut number = self.state(key);
         if FAULT == Fault::READS_STALE && !self.is_creator {
             let older = self.memory.load(before(key), Load::Acquire);
             number = if older == 0 { number } else { older };
         }
-        Ok((number != 0).then(|| self.copy(number, value)))
+        Ok((number != 0)
+            .then(|| Seen { metadata: self.copy(number, value), version: version(number) }))
     }
 
-    fn insert_unless(
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        let mut out = Vec::new();
+        Ok(match rule {
+            Rule::Insert { existing, .. } => loop {
+                if self.store(entry, |number| number == 0).is_some() {
+                    break Effect::Added;
+                }
+                let number = self.state(entry.key);
+                if number != 0 {
+                    break Effect::Kept { metadata: self.copy(number, existing) };
+                }
+            },
+            Rule::Put { .. } if FAULT == Fault::BUSY => {
+                return Err(Error::Busy { owner: 0, waited_ms: 0 });
+            }
+            Rule::Put { .. } => {
+                if FAULT == Fault::WAITS_FOR_DEAD {
+                    self.lock();
+                }
+                let replaced = self.store(entry, |_| true) == Some(true);
+                if FAULT == Fault::WAITS_FOR_DEAD {
+                    self.memory.store(LOCK, 0, Store::Release);
+                }
+                if replaced { Effect::Replaced } else { Effect::Added }
+            }
+            Rule::Replace => match self.store(entry, |number| number != 0) {
+                Some(_) => Effect::Replaced,
+                None => Effect::Missing,
+            },
+            Rule::Exchange { version: only } => {
+                let is_wanted = |number| number != 0 && version(number) == only;
+                match (self.store(entry, is_wanted), self.look_up(entry.key, &mut out)?) {
+                    (Some(_), _) => Effect::Replaced,
+                    (None, Some(_)) => Effect::Changed,
+                    (None, None) => Effect::Missing,
+                }
+            }
+        })
+    }
+
+    fn unlink(
         &self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        _is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        loop {
-            if self.store(entry, |present| !present).is_some() {
-                return Ok(Insert::Inserted);
-            }
-            let number = self.state(entry.key);
-            if number != 0 {
-                return Ok(Insert::Exists { metadata: self.copy(number, existing) });
-            }
-        }
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        Ok(self.take_out(key, only, value.unwrap_or(&mut Vec::new())))
     }
 
-    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        if FAULT == Fault::BUSY {
-            return Err(Error::Busy { owner: 0, waited_ms: 0 });
-        }
-        if FAULT == Fault::WAITS_FOR_DEAD {
-            self.lock();
-        }
-        let replaced = self.store(entry, |_| true) == Some(true);
-        if FAULT == Fault::WAITS_FOR_DEAD {
-            self.memory.store(LOCK, 0, Store::Release);
-        }
-        Ok(if replaced { Put::Replaced } else { Put::Inserted })
-    }
-
-    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        let replaced = self.store(entry, |present| present).is_some();
-        Ok(if replaced { Replace::Replaced } else { Replace::Absent })
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
-        let removed = self.unlink(key, &mut Vec::new()).is_some();
-        Ok(if removed { Remove::Removed } else { Remove::Absent })
-    }
-
-    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        Ok(self.unlink(key, value))
-    }
-
-    fn len(&self) -> u64 {
-        (b'a'..b'e').filter(|key| self.state(&[*key]) != 0).count() as u64
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        cursor.move_to(None);
         let mut value = Vec::new();
         for key in b'a'..b'e' {
-            if let Some(metadata) = self.get(&[key], &mut value)?
-                && visit(Entry { key: &[key], value: &value, metadata }).is_break()
-            {
-                break;
+            if let Some(Seen { metadata, version }) = self.look_up(&[key], &mut value)? {
+                visit(Entry { key: &[key], value: &value, metadata }, version);
             }
         }
         Ok(())
     }
 
-    fn clear(&self) -> Result<u64, Error> {
-        let unlink = |key: u8| self.unlink(&[key], &mut Vec::new());
-        Ok((b'a'..b'e').filter_map(unlink).count() as u64)
+    fn len(&self) -> u64 {
+        (b'a'..b'e').filter(|key| self.state(&[*key]) != 0).count() as u64
     }
 
     fn stats(&self) -> Stats {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use shm_arena::Block;
 use shm_table::{
-    Audit, Capabilities, Entry, Error, Insert, Kind, Progress, Put, Recovery, Remove, Replace,
-    Stats, Table,
+    Audit, Capabilities, Cursor, Effect, Entry, Error, Kind, Recovery, Rule, Seen, Stats, Table,
+    Unlinked, Version,
 };
 
 /// What the double does wrong.
@@ -54,101 +54,107 @@ impl Double {
     }
 }
 
-const CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::BoundedWait { wait_ms_max: 0 },
-    writes: Progress::BoundedWait { wait_ms_max: 0 },
-    invisible_reads: false,
-    bounded_buckets: false,
-};
+static CAPABILITIES: Capabilities = Capabilities::bounded_wait(0);
+
+const IDENTITY: u64 = 1;
+
+fn version(metadata: u64) -> Version {
+    // Good enough for a double whose entries differ in their expiry.
+    Version::new(IDENTITY, Block::new(0), metadata)
+}
 
 impl Table for Double {
     fn kind(&self) -> Kind {
-        Kind::Chained
+        Kind::Foreign { id: u64::MAX, name: "double" }
     }
 
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
     }
 
-    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+    fn identity(&self) -> u64 {
+        IDENTITY
+    }
+
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
         value.clear();
         Ok(self.entries()?.get(&self.key(key)).map(|(stored, metadata)| {
             value.extend_from_slice(stored);
-            *metadata
+            Seen { metadata: *metadata, version: version(*metadata) }
         }))
     }
 
-    fn insert_unless(
-        &self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        match self.get(entry.key, existing)? {
-            Some(metadata) if !is_dead(metadata) => Ok(Insert::Exists { metadata }),
-            _ => self.put(entry).map(|_| Insert::Inserted),
-        }
-    }
-
-    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
         let mut entries = self.entries()?;
         let key = self.key(entry.key);
-        if !entries.contains_key(&key) && entries.len() >= self.entries_max {
-            return Err(Error::NoBlock { block_bytes: 256 });
-        }
-        Ok(match entries.insert(key, (entry.value.to_vec(), entry.metadata)) {
-            None => Put::Inserted,
-            Some(_) => Put::Replaced,
-        })
+        let effect = match (entries.get(&key), rule) {
+            (None, Rule::Replace | Rule::Exchange { .. }) => return Ok(Effect::Missing),
+            (None, _) if entries.len() >= self.entries_max => {
+                return Err(Error::NoBlock { block_bytes: 256 });
+            }
+            (None, _) => Effect::Added,
+            (Some((value, metadata)), Rule::Insert { existing, is_dead }) => {
+                if !is_dead(*metadata) {
+                    existing.clone_from(value);
+                    return Ok(Effect::Kept { metadata: *metadata });
+                }
+                Effect::Added
+            }
+            (Some((_, metadata)), Rule::Put { is_dead }) if is_dead(*metadata) => Effect::Added,
+            (Some((_, metadata)), Rule::Exchange { version: only })
+                if only != version(*metadata) =>
+            {
+                return Ok(Effect::Changed);
+            }
+            (Some(_), _) => Effect::Replaced,
+        };
+        entries.insert(key, (entry.value.to_vec(), entry.metadata));
+        Ok(effect)
     }
 
-    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        if !self.entries()?.contains_key(&self.key(entry.key)) {
-            return Ok(Replace::Absent);
-        }
-        self.put(entry).map(|_| Replace::Replaced)
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
+    fn unlink(
+        &self,
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
         let mut entries = self.entries()?;
-        if self.fault == Fault::RemoveKeeps {
-            return Ok(Remove::Removed);
+        let key = self.key(key);
+        let Some((stored, metadata)) = entries.get(&key) else { return Ok(Unlinked::Absent) };
+        let metadata = *metadata;
+        if only.is_some_and(|only| only != version(metadata)) {
+            return Ok(Unlinked::Changed);
         }
-        Ok(match entries.remove(&self.key(key)) {
-            None => Remove::Absent,
-            Some(_) => Remove::Removed,
-        })
-    }
-
-    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        if self.fault == Fault::TakeKeeps {
-            return self.get(key, value);
+        let keeps = match value {
+            Some(value) => {
+                value.clone_from(stored);
+                self.fault == Fault::TakeKeeps
+            }
+            None => self.fault == Fault::RemoveKeeps,
+        };
+        if !keeps {
+            entries.remove(&key);
         }
-        value.clear();
-        Ok(self.entries()?.remove(&self.key(key)).map(|(stored, metadata)| {
-            value.extend_from_slice(&stored);
-            metadata
-        }))
+        Ok(Unlinked::Removed { metadata })
     }
 
-    fn len(&self) -> u64 {
-        self.entries().map_or(0, |entries| entries.len() as u64)
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        for (key, (value, metadata)) in self.entries()?.iter() {
-            if visit(Entry { key, value, metadata: *metadata }).is_break() {
-                break;
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        let entries = self.entries()?.clone();
+        if cursor.position(IDENTITY)?.is_some() {
+            cursor.move_to(None);
+            for (key, (value, metadata)) in &entries {
+                visit(Entry { key, value, metadata: *metadata }, version(*metadata));
             }
         }
         Ok(())
     }
 
-    fn clear(&self) -> Result<u64, Error> {
-        let mut entries = self.entries()?;
-        let removed = entries.len() as u64;
-        entries.clear();
-        Ok(removed)
+    fn len(&self) -> u64 {
+        self.entries().map_or(0, |entries| entries.len() as u64)
     }
 
     fn stats(&self) -> Stats {

@@ -2,22 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 
 use shm_arena::{Block, Lease, Load, Memory};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
-use crate::contract::{Audit, Entry, Error, Stats, Table};
+use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Stats, Table, Version};
 use crate::entry::EntryView;
-
-/// An entry copied out.
-struct Copied {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    metadata: u64,
-}
 
 impl<M: Memory> CasBucket<M> {
     fn slot(&self, bucket: u64, slot: u32) -> Slot {
@@ -25,7 +17,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// The entries of one bucket at one instant.
-    fn copy_bucket(&self, bucket: u64, copied: &mut Vec<Copied>) -> Result<(), Error> {
+    fn copy_bucket(&self, bucket: u64, copied: &mut Vec<OwnedEntry>) -> Result<(), Error> {
         let home = Home::new(bucket);
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
@@ -34,14 +26,12 @@ impl<M: Memory> CasBucket<M> {
             let mut damaged = None;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
                 let block = self.slot(bucket, slot).block();
-                let Some((entry, shape)) = EntryView::shaped(&self.arena, block) else {
+                let entry = EntryView::shaped(&self.arena, block);
+                let (Some((entry, shape)), Some(version)) = (entry, self.version(block)) else {
                     damaged = Some(block.offset().word());
                     break;
                 };
-                let (mut key, mut value) = (Vec::new(), Vec::new());
-                entry.read_key(shape, &mut key);
-                entry.read_value(shape, &mut value);
-                copied.push(Copied { key, value, metadata: entry.metadata() });
+                copied.push(entry.copy_out(shape, version));
             }
             if self.is_unchanged(self.at(home), header) {
                 return damaged
@@ -51,19 +41,18 @@ impl<M: Memory> CasBucket<M> {
         Err(self.contended(home))
     }
 
-    /// The `for_each` of the contract.
-    pub(super) fn visit_entries(
+    /// The `scan` of the contract.
+    pub(super) fn scan_bucket(
         &self,
-        visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
     ) -> Result<(), Error> {
+        let Some(position) = cursor.position(self.identity)? else { return Ok(()) };
         let mut copied = Vec::new();
-        for bucket in 0..self.buckets() {
-            self.copy_bucket(bucket, &mut copied)?;
-            for Copied { key, value, metadata } in &copied {
-                if visit(Entry { key, value, metadata: *metadata }).is_break() {
-                    return Ok(());
-                }
-            }
+        self.copy_bucket(Cursor::bucket(position, self.buckets()), &mut copied)?;
+        cursor.move_to(Cursor::behind(position, self.buckets()));
+        for entry in &copied {
+            visit(entry.entry(), entry.version);
         }
         Ok(())
     }

@@ -95,20 +95,22 @@
 mod inspect;
 mod search;
 mod update;
+mod versioned;
 mod word;
 
 use std::fmt;
-use std::ops::ControlFlow;
 
 use shm_arena::{
-    Arena, ArenaOptions, Environment, Expected, Lease, Memory, Offset, SegmentError, SegmentHeader,
-    Store, structure_fingerprint,
+    Arena, Geometry, Lease, Memory, Offset, SegmentError, Store, structure_fingerprint,
 };
 
+use crate::capabilities::Capabilities;
 use crate::contract::{
-    Audit, Design, Entry, Error, Insert, Put, Recovery, Remove, Replace, Stats, Table,
+    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Insert, Lookup, Put, Recovery,
+    Remove, Replace, Reservation, Rule, Seen, Stats, Table, Unlinked, Version,
 };
-use crate::kind::{Capabilities, Kind, Progress};
+use crate::entry::identity_of;
+use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
 use word::{FIRST_SLOTS, Header, SLOTS_MAX, Slot};
 
@@ -122,6 +124,7 @@ pub struct CasBucket<M> {
     rest: Offset,
     slots: u32,
     dead_bits: u64,
+    identity: u64,
 }
 
 /// Words of a bucket in the second part of the index, if its buckets have so many slots.
@@ -140,18 +143,8 @@ const ENTRIES_PER_BUCKET: u64 = 4;
 /// Attempts before an operation gives up on a bucket that changes under each of them.
 const TURNS_MAX: u32 = 1 << 16;
 
-const FINGERPRINT: u64 = structure_fingerprint(
-    "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; \
-     empty epoch:32|0; \
-     entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
-);
-
-const CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::LockFree,
-    writes: Progress::LockFree,
-    invisible_reads: true,
-    bounded_buckets: true,
-};
+const CAPABILITIES: Capabilities =
+    Capabilities { bounded_buckets: true, reserves_blocks: true, ..Capabilities::LOCK_FREE };
 
 const _: () = assert!(Header::EMPTY.live() == 0 && Header::EMPTY.is_normal());
 const _: () = assert!(Slot::EMPTY.block().unit() == 0 && Slot::EMPTY.bits() != 0);
@@ -171,54 +164,9 @@ impl<M: Memory> CasBucket<M> {
         Ok(shape)
     }
 
-    fn header(
-        options: &TableOptions,
-        now_ms: u64,
-        boot: [u64; 2],
-    ) -> Result<SegmentHeader, SegmentError> {
-        let shape = Self::shape(options)?;
-        let index_words = shape.buckets * (first_words(shape.slots) + rest_words(shape.slots));
-        Ok(SegmentHeader {
-            table_kind: Kind::CasBucket.id(),
-            table_fingerprint: FINGERPRINT,
-            table_numbers: [shape.buckets, shape.slots.into(), 0, 0],
-            geometry: options.geometry(shape, index_words),
-            hash: options.hash,
-            created_ms: now_ms,
-            boot,
-        })
-    }
-
-    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
-        let [buckets, slots, ..] = arena.header().table_numbers;
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let words = first_words(slots) + rest_words(slots);
-        if !buckets.is_power_of_two()
-            || !(2..=SLOTS_MAX).contains(&slots)
-            || buckets.checked_mul(words) != Some(arena.geometry().index_words)
-        {
-            let found = format!("{buckets} buckets of {slots} slots");
-            let expected = format!("{} index words", arena.geometry().index_words);
-            return Err(SegmentError::header("buckets and slots", found, expected));
-        }
-        Ok(Self {
-            bucket_mask: buckets - 1,
-            first_words: first_words(slots),
-            rest: arena.layout().index() + buckets * first_words(slots),
-            slots,
-            dead_bits: Header::dead_bits(slots),
-            arena,
-        })
-    }
-
     /// The arena underneath.
     pub const fn arena(&self) -> &Arena<M> {
         &self.arena
-    }
-
-    /// Gives this process's places in the segment back.
-    pub fn detach(self) {
-        self.arena.detach();
     }
 
     #[inline(always)]
@@ -266,55 +214,94 @@ impl<M: Memory> CasBucket<M> {
     }
 }
 
-impl<M: Memory> Design<M> for CasBucket<M> {
-    const KIND: Kind = Kind::CasBucket;
+impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
+    const DESIGN: Kind = Kind::CasBucket;
+    const FINGERPRINT: u64 = structure_fingerprint(
+        "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; \
+         empty epoch:32|0; \
+         entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
+    );
 
-    fn word_count(options: &TableOptions) -> Result<u64, SegmentError> {
-        let header = Self::header(options, 0, [0; 2])?;
-        Ok(shm_arena::Layout::new(header.geometry)?.word_count())
+    fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
+        let shape = Self::shape(options)?;
+        let index_words = shape.buckets * (first_words(shape.slots) + rest_words(shape.slots));
+        let numbers = [shape.buckets, shape.slots.into(), 0, 0];
+        Ok((numbers, options.geometry(shape, index_words)))
     }
 
-    fn create(
-        memory: M,
-        options: &TableOptions,
-        environment: &Environment,
-    ) -> Result<Self, SegmentError> {
-        let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
-        let arena = ArenaOptions { header, secret: options.hash_secret };
-        let table = Self::over(Arena::create(memory, &arena, environment)?)?;
-        for bucket in 0..table.buckets() {
-            let at = table.bucket_at(bucket);
-            table.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
-            for slot in 0..table.slots {
-                let at = table.slot_at(bucket, slot);
-                table.memory().store(at, Slot::EMPTY.bits(), Store::Relaxed);
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
+        let [buckets, slots, ..] = arena.header().table_numbers;
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let words = first_words(slots) + rest_words(slots);
+        if !buckets.is_power_of_two()
+            || !(2..=SLOTS_MAX).contains(&slots)
+            || buckets.checked_mul(words) != Some(arena.geometry().index_words)
+        {
+            let found = format!("{buckets} buckets of {slots} slots");
+            let expected = format!("{} index words", arena.geometry().index_words);
+            return Err(SegmentError::header("buckets and slots", found, expected));
+        }
+        Ok(Self {
+            bucket_mask: buckets - 1,
+            first_words: first_words(slots),
+            rest: arena.layout().index() + buckets * first_words(slots),
+            slots,
+            dead_bits: Header::dead_bits(slots),
+            identity: identity_of(&arena),
+            arena,
+        })
+    }
+
+    fn format(&self) {
+        for bucket in 0..self.buckets() {
+            let at = self.bucket_at(bucket);
+            self.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
+            for slot in 0..self.slots {
+                let at = self.slot_at(bucket, slot);
+                self.memory().store(at, Slot::EMPTY.bits(), Store::Relaxed);
             }
         }
-        Ok(table)
     }
 
-    fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
-        let expected = Expected {
-            table_kind: Self::KIND.id(),
-            table_fingerprint: FINGERPRINT,
-            boot: environment.boot,
-        };
-        Self::over(Arena::attach(memory, &expected, environment)?)
+    fn into_arena(self) -> Arena<M> {
+        self.arena
     }
 }
 
+crate::design_in_arena!(CasBucket);
+
 impl<M: Memory> Table for CasBucket<M> {
     fn kind(&self) -> Kind {
-        Self::KIND
+        Self::DESIGN
     }
 
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
     }
 
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
     #[inline]
     fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        self.look_up(key, value)
+        self.read(key, value)
+    }
+
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
+        self.read_versioned(key, value)
+    }
+
+    fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<Copied>, Error> {
+        self.read_into(key, buffer)
+    }
+
+    fn get_many(&self, keys: &[&[u8]], found: &mut Vec<Lookup>) -> Result<(), Error> {
+        self.read_many(keys, found)
+    }
+
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        self.update_by_rule(entry, rule)
     }
 
     fn insert_unless(
@@ -334,21 +321,52 @@ impl<M: Memory> Table for CasBucket<M> {
         self.replace_entry(entry)
     }
 
+    fn reserve(
+        &self,
+        key: &[u8],
+        value_bytes: usize,
+        metadata: u64,
+    ) -> Result<Reservation<'_>, Error> {
+        self.reserve_block(key, value_bytes, metadata)
+    }
+
+    fn unlink(
+        &self,
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        match only {
+            Some(version) => self.unlink_version(key, version, value),
+            None => Ok(self
+                .unlink_key(key, value)?
+                .map_or(Unlinked::Absent, |metadata| Unlinked::Removed { metadata })),
+        }
+    }
+
     fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
-        let removed = self.unlink(key, None)?;
+        let removed = self.unlink_key(key, None)?;
         Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
     }
 
+    fn remove_version(&self, version: Version) -> Result<Remove, Error> {
+        self.unlink_block(version)
+    }
+
     fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        self.unlink(key, Some(value))
+        self.unlink_key(key, Some(value))
+    }
+
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        self.scan_bucket(cursor, visit)
     }
 
     fn len(&self) -> u64 {
         self.arena.balance()
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        self.visit_entries(visit)
     }
 
     fn clear(&self) -> Result<u64, Error> {

@@ -1,11 +1,14 @@
 //! Changing what is in a bucket: one exchange of its header.
 
+mod conditional;
+mod reserve;
+
 use shm_arena::{Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
 
 use super::search::{Found, Home, Search};
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
-use crate::contract::{Entry, Error, Insert, Put, Replace};
+use crate::contract::{Effect, Entry, Error, Insert, Put, Replace};
 use crate::entry::{Prepared, check_key};
 
 /// What an update does with a key that is present or absent.
@@ -16,15 +19,6 @@ enum Rule<'a> {
     Put,
     /// Replace what is present, leave what is absent.
     Replace,
-}
-
-/// What an update found when it took effect.
-#[derive(Clone, Copy)]
-pub(super) enum Effect {
-    Added,
-    Replaced,
-    Kept { metadata: u64 },
-    Missing,
 }
 
 /// An entry on its way in: its block, and the slot that was claimed for it.
@@ -69,9 +63,9 @@ impl<M: Memory> CasBucket<M> {
         existing: &mut Vec<u8>,
         is_dead: &dyn Fn(u64) -> bool,
     ) -> Result<Insert, Error> {
-        Ok(match self.update(entry, &mut Rule::Insert { existing, is_dead })? {
+        Ok(match self.update_entry(entry, &mut Rule::Insert { existing, is_dead })? {
             Effect::Kept { metadata } => Insert::Exists { metadata },
-            Effect::Added | Effect::Replaced | Effect::Missing => {
+            _ => {
                 existing.clear();
                 Insert::Inserted
             }
@@ -80,7 +74,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `put` of the contract.
     pub(super) fn put_entry(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        Ok(match self.update(entry, &mut Rule::Put)? {
+        Ok(match self.update_entry(entry, &mut Rule::Put)? {
             Effect::Replaced => Put::Replaced,
             _ => Put::Inserted,
         })
@@ -88,13 +82,13 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `replace` of the contract.
     pub(super) fn replace_entry(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        Ok(match self.update(entry, &mut Rule::Replace)? {
+        Ok(match self.update_entry(entry, &mut Rule::Replace)? {
             Effect::Replaced => Replace::Replaced,
             _ => Replace::Absent,
         })
     }
 
-    fn update(&self, entry: Entry<'_>, rule: &mut Rule<'_>) -> Result<Effect, Error> {
+    fn update_entry(&self, entry: Entry<'_>, rule: &mut Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
         self.memory().prefetch(self.at(home), 8);
@@ -105,7 +99,9 @@ impl<M: Memory> CasBucket<M> {
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
         }
-        self.attempt_again(first, home, &prepared, rule, &mut lease, draft)
+        self.attempt_again(first, home, &prepared, &mut lease, draft, |lease, draft| {
+            self.turn(home, &prepared, rule, lease, draft)
+        })
     }
 
     /// Repeats attempts after the first one, and puts in order what they leave.
@@ -115,11 +111,11 @@ impl<M: Memory> CasBucket<M> {
         first: Result<Turn, Error>,
         home: Home,
         prepared: &Prepared<'_>,
-        rule: &mut Rule<'_>,
         lease: &mut Lease<'a, M>,
         mut draft: Option<Draft>,
+        turn: impl FnMut(&mut Lease<'a, M>, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
-        let outcome = self.attempt(first, home, prepared, rule, lease, &mut draft);
+        let outcome = self.attempt(first, home, lease, &mut draft, turn);
         // What was prepared and not published goes back.
         if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
@@ -136,10 +132,9 @@ impl<M: Memory> CasBucket<M> {
         &'a self,
         first: Result<Turn, Error>,
         home: Home,
-        prepared: &Prepared<'_>,
-        rule: &mut Rule<'_>,
         lease: &mut Lease<'a, M>,
         draft: &mut Option<Draft>,
+        mut next: impl FnMut(&mut Lease<'a, M>, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
         let mut turn = first;
@@ -163,7 +158,7 @@ impl<M: Memory> CasBucket<M> {
                 }
                 Err(error) => return Err(error),
             }
-            turn = self.turn(home, prepared, rule, lease, draft);
+            turn = next(lease, draft);
         }
         Err(self.contended(home))
     }
@@ -190,6 +185,21 @@ impl<M: Memory> CasBucket<M> {
             let unchanged = self.is_unchanged(self.at(home), header);
             return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
         }
+        self.carry_out(home, header, prepared, found, lease, draft)
+    }
+
+    /// The part of an attempt in which something changes: the entry goes in, and what was found
+    /// goes out.
+    #[inline(always)]
+    fn carry_out<'a>(
+        &'a self,
+        home: Home,
+        header: Header,
+        prepared: &Prepared<'_>,
+        found: Option<Found<'a, M>>,
+        lease: &mut Lease<'a, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Turn, Error> {
         let old = match found {
             Some(found) => match lease.locate(found.slot.block()) {
                 Some(located) => Some((found, located)),
@@ -353,7 +363,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// The `remove` and `take` of the contract: copies the value out first, then unlinks.
-    pub(super) fn unlink(
+    pub(super) fn unlink_key(
         &self,
         key: &[u8],
         mut value: Option<&mut Vec<u8>>,

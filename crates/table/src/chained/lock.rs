@@ -11,6 +11,8 @@ pub(super) struct Locked<'a, M: Memory> {
     table: &'a Chained<M>,
     pub(super) lease: Lease<'a, M>,
     word: u64,
+    /// What a reservation has written and the verb has not published yet.
+    written: Option<Claimed>,
 }
 
 impl<M: Memory> Chained<M> {
@@ -19,23 +21,60 @@ impl<M: Memory> Chained<M> {
         &'a self,
         verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut locked = self.lock()?;
+        let mut locked = self.lock(self.arena.lease()?)?;
         let outcome = verb(&mut locked);
         locked.unlock();
         outcome
     }
 
+    /// Runs a verb under the lock, and keeps the line for what it has claimed.
+    pub(super) fn under_lock_keeping<'a, T>(
+        &'a self,
+        verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
+    ) -> Result<(Lease<'a, M>, T), Error> {
+        let mut locked = self.lock(self.arena.lease()?)?;
+        let outcome = verb(&mut locked);
+        let lease = locked.unlock();
+        outcome.map(|claimed| (lease, claimed))
+    }
+
+    /// Runs a verb under the lock that publishes what this lease has claimed, or else gives it back.
+    pub(super) fn publish<'a, T>(
+        &'a self,
+        lease: Lease<'a, M>,
+        (claimed, words): (Claimed, u64),
+        verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut locked = match self.try_lock(lease) {
+            Ok(locked) => locked,
+            Err((error, lease)) => {
+                lease.forsake();
+                return Err(error);
+            }
+        };
+        locked.written = Some(claimed);
+        let outcome = verb(&mut locked);
+        if let Some(claimed) = locked.written.take() {
+            locked.lease.abandon(claimed, words, || {});
+        }
+        locked.unlock();
+        outcome
+    }
+
+    fn lock<'a>(&'a self, lease: Lease<'a, M>) -> Result<Locked<'a, M>, Error> {
+        self.try_lock(lease).map_err(|(error, _)| error)
+    }
+
     /// Takes the lock: from nobody, or from the dead.
     ///
     /// CRASH(lock): the word names the owner at the instant at which it owns.
-    fn lock(&self) -> Result<Locked<'_, M>, Error> {
-        let lease = self.arena.lease()?;
+    fn try_lock<'a>(&'a self, lease: Lease<'a, M>) -> Result<Locked<'a, M>, (Error, Lease<'a, M>)> {
         let word = self.arena.identity().map_or(0, |identity| {
             let owner = u64::from(identity.record.0) << 16 | u64::from(lease.number() + 1);
             u64::from(identity.incarnation) << 32 | owner
         });
         let unsettled = lease.is_unsettled();
-        let mut locked = Locked { table: self, lease, word };
+        let mut locked = Locked { table: self, lease, word, written: None };
         let backoff = Backoff::new();
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
@@ -62,7 +101,7 @@ impl<M: Memory> Chained<M> {
         let owner = self.memory().load(self.lock_word(), Load::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "the low sixteen bits are the line")]
         let owner = u32::from(owner as u16).wrapping_sub(1);
-        Err(Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX })
+        Err((Error::Busy { owner, waited_ms: LOCK_WAIT_MS_MAX }, locked.lease))
     }
 
     /// Whether the owner that a lock word names is dead; asked of the kernel now and then.
@@ -85,7 +124,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Gives the lock back. Not a `Drop`: an unwinding owner keeps the lock, and it is taken over.
-    fn unlock(self) {
+    fn unlock(self) -> Lease<'a, M> {
         // ORDERING(L2): release, pairs with L1. An exchange, since takers exchange this word.
         let _ = self.table.memory().compare_exchange(
             self.table.lock_word(),
@@ -94,6 +133,7 @@ impl<'a, M: Memory> Locked<'a, M> {
             Rmw::Release,
             Load::Relaxed,
         );
+        self.lease
     }
 
     /// Points a link elsewhere: the one store by which a chain changes.
@@ -121,7 +161,10 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Writes an entry into a block, after recovery if there is none.
-    fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
+    pub(super) fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
+        if let Some(written) = self.written.take() {
+            return Ok(written);
+        }
         let table = self.table;
         match prepared.write(&mut self.lease, table.memory()) {
             Err(error @ Error::NoBlock { .. }) => {

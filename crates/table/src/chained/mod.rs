@@ -63,27 +63,30 @@
 //! default of two entries per bucket. Different: offsets for pointers, stored hashes, takeover.
 
 mod lock;
+mod reserve;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 
 use shm_arena::{
-    Arena, ArenaOptions, Block, Environment, Expected, Index, Load, Memory, Offset, SegmentError,
-    SegmentHeader, structure_fingerprint,
+    Arena, Block, Geometry, Index, Load, Memory, Offset, SegmentError, structure_fingerprint,
 };
 
+use crate::capabilities::{Capabilities, Progress, Verb};
 use crate::contract::{
-    Audit, Design, Entry, Error, Insert, Put, Recovery, Remove, Replace, Stats, Table,
+    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Recovery, Remove, Reservation, Rule,
+    Seen, Stats, Table, Unlinked, Version,
 };
-use crate::entry::{EntryShape, EntryView, Prepared, check_key};
-use crate::kind::{Capabilities, Kind, Progress};
+use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
+use crate::kind::Kind;
 use crate::options::TableOptions;
+use lock::Locked;
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
     arena: Arena<M>,
     bucket_mask: u64,
+    identity: u64,
 }
 
 /// Entries per bucket on average that the default shape allows; Watson's table grows above it.
@@ -92,16 +95,14 @@ const ENTRIES_PER_BUCKET: u64 = 2;
 /// Longest wait for a live owner of the lock.
 const LOCK_WAIT_MS_MAX: u64 = 100;
 
-const FINGERPRINT: u64 = structure_fingerprint(
-    "chained 1: lock incarnation:32|record:16|line+1:16; head block; \
-     entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets",
-);
-
 const CAPABILITIES: Capabilities = Capabilities {
-    reads: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
-    writes: Progress::BoundedWait { wait_ms_max: LOCK_WAIT_MS_MAX },
-    invisible_reads: false,
-    bounded_buckets: false,
+    exceptions: &[
+        (Verb::ForEach, Progress::BoundedWaitPerBucket { wait_ms_max: LOCK_WAIT_MS_MAX }),
+        (Verb::Clear, Progress::BoundedWaitPerBucket { wait_ms_max: LOCK_WAIT_MS_MAX }),
+        (Verb::TakeFirst, Progress::BoundedWaitPerBucket { wait_ms_max: LOCK_WAIT_MS_MAX }),
+    ],
+    reserves_blocks: true,
+    ..Capabilities::bounded_wait(LOCK_WAIT_MS_MAX)
 };
 
 /// An entry in its chain.
@@ -119,44 +120,9 @@ enum Link<'a, M> {
 }
 
 impl<M: Memory> Chained<M> {
-    fn header(
-        options: &TableOptions,
-        now_ms: u64,
-        boot: [u64; 2],
-    ) -> Result<SegmentHeader, SegmentError> {
-        let shape = options.shape(ENTRIES_PER_BUCKET)?;
-        if !shape.buckets.is_power_of_two() {
-            let problem = "not a power of two".to_owned();
-            return Err(SegmentError::Size { quantity: "buckets", value: shape.buckets, problem });
-        }
-        Ok(SegmentHeader {
-            table_kind: Kind::Chained.id(),
-            table_fingerprint: FINGERPRINT,
-            table_numbers: [shape.buckets, 0, 0, 0],
-            geometry: options.geometry(shape, shape.buckets),
-            hash: options.hash,
-            created_ms: now_ms,
-            boot,
-        })
-    }
-
-    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
-        let [buckets, ..] = arena.header().table_numbers;
-        if !buckets.is_power_of_two() || buckets != arena.geometry().index_words {
-            let expected = arena.geometry().index_words;
-            return Err(SegmentError::header("buckets", buckets, expected));
-        }
-        Ok(Self { arena, bucket_mask: buckets - 1 })
-    }
-
     /// The arena underneath.
     pub const fn arena(&self) -> &Arena<M> {
         &self.arena
-    }
-
-    /// Gives this process's places in the segment back.
-    pub fn detach(self) {
-        self.arena.detach();
     }
 
     fn memory(&self) -> &M {
@@ -176,11 +142,17 @@ impl<M: Memory> Chained<M> {
     }
 
     /// Walks one chain for a key.
-    fn find<'a>(
+    fn find(&self, bucket: u64, hash: u64, key: &[u8]) -> Result<Option<Found<'_, M>>, Error> {
+        self.seek(bucket, |found| {
+            found.entry.hash() == hash && found.entry.has_key(found.shape, key)
+        })
+    }
+
+    /// Walks one chain for an entry.
+    fn seek<'a>(
         &'a self,
         bucket: u64,
-        hash: u64,
-        key: &[u8],
+        is_wanted: impl Fn(&Found<'a, M>) -> bool,
     ) -> Result<Option<Found<'a, M>>, Error> {
         let mut link = Link::Head(self.head(bucket));
         let mut next = self.memory().load(self.head(bucket), Load::Relaxed);
@@ -189,13 +161,29 @@ impl<M: Memory> Chained<M> {
                 return Ok(None);
             }
             let found = self.entry_at(link, next)?;
-            if found.entry.hash() == hash && found.entry.has_key(found.shape, key) {
+            if is_wanted(&found) {
                 return Ok(Some(found));
             }
             link = Link::Next(found.entry);
             next = found.entry.next();
         }
         Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
+    }
+
+    /// Walks one chain for a block.
+    fn find_block(&self, bucket: u64, block: Block) -> Result<Option<Found<'_, M>>, Error> {
+        self.seek(bucket, |found| found.block == block)
+    }
+
+    /// What `read` makes of a key's entry, or of its absence, under the lock.
+    fn read_with<T>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(Option<Found<'_, M>>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        check_key(key)?;
+        let hash = self.arena.hasher().hash(key);
+        self.under_lock(|_| read(self.find(self.bucket(hash), hash, key)?))
     }
 
     fn entry_at<'a>(&'a self, link: Link<'a, M>, next: u64) -> Result<Found<'a, M>, Error> {
@@ -240,67 +228,114 @@ impl<M: Memory> Chained<M> {
         hash & self.bucket_mask
     }
 
-    /// Removes a key, its value copied out first if the caller wants it.
-    fn remove_key(&self, key: &[u8], value: Option<&mut Vec<u8>>) -> Result<Option<u64>, Error> {
-        check_key(key)?;
-        let hash = self.arena.hasher().hash(key);
-        self.under_lock(|locked| {
-            let Some(found) = self.find(self.bucket(hash), hash, key)? else {
-                value.into_iter().for_each(Vec::clear);
-                return Ok(None);
+    /// The version of the entry in a block. Only under the lock.
+    fn version(&self, block: Block) -> Result<Version, Error> {
+        let word = block.offset().word();
+        let generation = self.arena.generation(block);
+        let generation = generation.ok_or(Error::Corrupt { what: "linked block", word })?;
+        Ok(Version::new(self.identity, block, generation))
+    }
+
+    /// An update under the lock, of an entry that `locked` writes or has written.
+    fn update_under<'a>(
+        &'a self,
+        locked: &mut Locked<'a, M>,
+        prepared: &Prepared<'_>,
+        rule: Rule<'_>,
+    ) -> Result<Effect, Error> {
+        let bucket = self.bucket(prepared.hash);
+        let found = self.find(bucket, prepared.hash, prepared.entry.key)?;
+        let Some(found) = found else {
+            return match rule {
+                Rule::Insert { existing, .. } => {
+                    existing.clear();
+                    locked.add(bucket, prepared).map(|()| Effect::Added)
+                }
+                Rule::Put { .. } => locked.add(bucket, prepared).map(|()| Effect::Added),
+                Rule::Replace | Rule::Exchange { .. } => Ok(Effect::Missing),
             };
-            if let Some(value) = value {
-                found.entry.read_value(found.shape, value);
-            }
-            let metadata = found.entry.metadata();
-            locked.unlink(found)?;
-            Ok(Some(metadata))
-        })
-    }
-}
-
-impl<M: Memory> Design<M> for Chained<M> {
-    const KIND: Kind = Kind::Chained;
-
-    fn word_count(options: &TableOptions) -> Result<u64, SegmentError> {
-        let header = Self::header(options, 0, [0; 2])?;
-        Ok(shm_arena::Layout::new(header.geometry)?.word_count())
-    }
-
-    fn create(
-        memory: M,
-        options: &TableOptions,
-        environment: &Environment,
-    ) -> Result<Self, SegmentError> {
-        let header = Self::header(options, environment.clock.now_ms(), environment.boot)?;
-        let arena = ArenaOptions { header, secret: options.hash_secret };
-        Self::over(Arena::create(memory, &arena, environment)?)
-    }
-
-    fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
-        let expected = Expected {
-            table_kind: Self::KIND.id(),
-            table_fingerprint: FINGERPRINT,
-            boot: environment.boot,
         };
-        Self::over(Arena::attach(memory, &expected, environment)?)
+        let metadata = found.entry.metadata();
+        let effect = match rule {
+            Rule::Insert { existing, is_dead } if is_dead(metadata) => {
+                existing.clear();
+                Effect::Added
+            }
+            Rule::Insert { existing, .. } => {
+                found.entry.read_value(found.shape, existing);
+                return Ok(Effect::Kept { metadata });
+            }
+            Rule::Put { is_dead } if is_dead(metadata) => Effect::Added,
+            Rule::Exchange { version } if self.version(found.block)? != version => {
+                return Ok(Effect::Changed);
+            }
+            Rule::Put { .. } | Rule::Replace | Rule::Exchange { .. } => Effect::Replaced,
+        };
+        locked.exchange(found, prepared)?;
+        Ok(effect)
     }
 }
+
+impl<M: Memory> ArenaDesign<M> for Chained<M> {
+    const DESIGN: Kind = Kind::Chained;
+    const FINGERPRINT: u64 = structure_fingerprint(
+        "chained 1: lock incarnation:32|record:16|line+1:16; head block; \
+         entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets",
+    );
+
+    fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
+        let shape = options.shape(ENTRIES_PER_BUCKET)?;
+        if !shape.buckets.is_power_of_two() {
+            let problem = "not a power of two".to_owned();
+            return Err(SegmentError::Size { quantity: "buckets", value: shape.buckets, problem });
+        }
+        Ok(([shape.buckets, 0, 0, 0], options.geometry(shape, shape.buckets)))
+    }
+
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
+        let [buckets, ..] = arena.header().table_numbers;
+        if !buckets.is_power_of_two() || buckets != arena.geometry().index_words {
+            let expected = arena.geometry().index_words;
+            return Err(SegmentError::header("buckets", buckets, expected));
+        }
+        Ok(Self { bucket_mask: buckets - 1, identity: identity_of(&arena), arena })
+    }
+
+    fn into_arena(self) -> Arena<M> {
+        self.arena
+    }
+}
+
+crate::design_in_arena!(Chained);
 
 impl<M: Memory> Table for Chained<M> {
     fn kind(&self) -> Kind {
-        Self::KIND
+        Self::DESIGN
     }
 
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
     }
 
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
+        self.read_with(key, |found| {
+            let Some(found) = found else {
+                value.clear();
+                return Ok(None);
+            };
+            let version = self.version(found.block)?;
+            found.entry.read_value(found.shape, value);
+            Ok(Some(Seen { metadata: found.entry.metadata(), version }))
+        })
+    }
+
     fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        check_key(key)?;
-        let hash = self.arena.hasher().hash(key);
-        self.under_lock(|_| {
-            let Some(found) = self.find(self.bucket(hash), hash, key)? else {
+        self.read_with(key, |found| {
+            let Some(found) = found else {
                 value.clear();
                 return Ok(None);
             };
@@ -309,79 +344,105 @@ impl<M: Memory> Table for Chained<M> {
         })
     }
 
-    fn insert_unless(
+    fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<Copied>, Error> {
+        self.read_with(key, |found| {
+            let Some(found) = found else { return Ok(None) };
+            let bytes = found.entry.read_value_into(found.shape, buffer)?;
+            Ok(Some(Copied { bytes, metadata: found.entry.metadata() }))
+        })
+    }
+
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        self.under_lock(|locked| self.update_under(locked, &prepared, rule))
+    }
+
+    fn reserve(
         &self,
-        entry: Entry<'_>,
-        existing: &mut Vec<u8>,
-        is_dead: &dyn Fn(u64) -> bool,
-    ) -> Result<Insert, Error> {
-        let prepared = Prepared::new(&self.arena, entry)?;
-        let bucket = self.bucket(prepared.hash);
+        key: &[u8],
+        value_bytes: usize,
+        metadata: u64,
+    ) -> Result<Reservation<'_>, Error> {
+        self.reserve_block(key, value_bytes, metadata)
+    }
+
+    fn unlink(
+        &self,
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        check_key(key)?;
+        let hash = self.arena.hasher().hash(key);
         self.under_lock(|locked| {
-            match self.find(bucket, prepared.hash, entry.key)? {
-                Some(found) if !is_dead(found.entry.metadata()) => {
-                    found.entry.read_value(found.shape, existing);
-                    return Ok(Insert::Exists { metadata: found.entry.metadata() });
+            let found = self.find(self.bucket(hash), hash, key)?;
+            let settled = match (&found, only) {
+                (None, _) => Some(Unlinked::Absent),
+                (Some(found), Some(only)) if self.version(found.block)? != only => {
+                    Some(Unlinked::Changed)
                 }
-                Some(found) => locked.exchange(found, &prepared)?,
-                None => locked.add(bucket, &prepared)?,
+                _ => None,
+            };
+            let (Some(found), None) = (found, settled) else {
+                value.into_iter().for_each(Vec::clear);
+                return Ok(settled.unwrap_or(Unlinked::Absent));
+            };
+            if let Some(value) = value {
+                found.entry.read_value(found.shape, value);
             }
-            existing.clear();
-            Ok(Insert::Inserted)
+            let metadata = found.entry.metadata();
+            locked.unlink(found)?;
+            Ok(Unlinked::Removed { metadata })
         })
     }
 
-    fn put(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        let prepared = Prepared::new(&self.arena, entry)?;
-        let bucket = self.bucket(prepared.hash);
-        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
-            Some(found) => locked.exchange(found, &prepared).map(|()| Put::Replaced),
-            None => locked.add(bucket, &prepared).map(|()| Put::Inserted),
+    fn remove_version(&self, version: Version) -> Result<Remove, Error> {
+        if !version.is_of(self.identity) {
+            return Ok(Remove::Absent);
+        }
+        self.under_lock(|locked| {
+            let Some(entry) = EntryView::new(&self.arena, version.block()) else {
+                return Ok(Remove::Absent);
+            };
+            // A block that is not of this version may hold anything: then its chain lacks it.
+            let Some(found) = self.find_block(self.bucket(entry.hash()), version.block())? else {
+                return Ok(Remove::Absent);
+            };
+            if self.version(found.block)? != version {
+                return Ok(Remove::Absent);
+            }
+            locked.unlink(found)?;
+            Ok(Remove::Removed)
         })
     }
 
-    fn replace(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        let prepared = Prepared::new(&self.arena, entry)?;
-        let bucket = self.bucket(prepared.hash);
-        self.under_lock(|locked| match self.find(bucket, prepared.hash, entry.key)? {
-            Some(found) => locked.exchange(found, &prepared).map(|()| Replace::Replaced),
-            None => Ok(Replace::Absent),
-        })
-    }
-
-    fn remove(&self, key: &[u8]) -> Result<Remove, Error> {
-        let removed = self.remove_key(key, None)?;
-        Ok(if removed.is_some() { Remove::Removed } else { Remove::Absent })
-    }
-
-    fn take(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        self.remove_key(key, Some(value))
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        let Some(position) = cursor.position(self.identity)? else { return Ok(()) };
+        let mut copied = Vec::new();
+        let behind = self.under_lock(|_| {
+            let buckets = self.buckets();
+            self.walk(Cursor::bucket(position, buckets), |found| {
+                if Cursor::place_of(found.entry.hash()) >= position {
+                    let version = self.version(found.block)?;
+                    copied.push(found.entry.copy_out(found.shape, version));
+                }
+                Ok(())
+            })?;
+            Ok(Cursor::behind(position, buckets))
+        })?;
+        cursor.move_to(behind);
+        for entry in &copied {
+            visit(entry.entry(), entry.version);
+        }
+        Ok(())
     }
 
     fn len(&self) -> u64 {
         self.arena.balance()
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        let mut copied = Vec::new();
-        for bucket in 0..self.buckets() {
-            copied.clear();
-            self.under_lock(|_| {
-                self.walk(bucket, |found| {
-                    let (mut key, mut value) = (Vec::new(), Vec::new());
-                    found.entry.read_key(found.shape, &mut key);
-                    found.entry.read_value(found.shape, &mut value);
-                    copied.push((key, value, found.entry.metadata()));
-                    Ok(())
-                })
-            })?;
-            for (key, value, metadata) in &copied {
-                if visit(Entry { key, value, metadata: *metadata }).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
     }
 
     fn clear(&self) -> Result<u64, Error> {

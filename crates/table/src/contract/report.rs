@@ -1,0 +1,65 @@
+//! Numbers and findings about a table.
+
+use shm_arena::Recovered;
+
+/// Numbers about a table; approximate while others write.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Stats {
+    /// Entries.
+    pub entries: u64,
+    /// Buckets.
+    pub buckets: u64,
+    /// Slots, or 0 where a bucket has no bound.
+    pub slots: u64,
+    /// `histogram[n]`: buckets that hold `n` entries; the last element counts all larger ones.
+    pub bucket_histogram: Vec<u64>,
+    /// Bytes of the segment.
+    pub segment_bytes: u64,
+    /// Bytes in blocks that are not free, whole blocks counted.
+    pub block_bytes_used: u64,
+    /// Bytes in all blocks and in slabs that no class has taken.
+    pub block_bytes: u64,
+}
+
+/// What an audit found. A quiescent table that nobody damaged shows no finding.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Audit {
+    /// Entries reachable from the index.
+    pub entries: u64,
+    /// Blocks looked at.
+    pub blocks: u64,
+    /// Blocks that are neither free, nor referenced once, nor named by one intent.
+    pub lost_blocks: u64,
+    /// Everything that contradicts an invariant, one sentence each, the first hundred.
+    pub findings: Vec<String>,
+}
+
+impl Audit {
+    /// Records a contradiction.
+    pub fn find(&mut self, finding: String) {
+        if self.findings.len() < 100 {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Whether nothing contradicts an invariant and no block is lost.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.lost_blocks == 0
+    }
+}
+
+/// What a recovery did.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Recovery {
+    /// Dead processes whose work was finished or undone.
+    pub processes: u32,
+    /// Blocks that went back to free.
+    pub blocks: u32,
+}
+
+impl From<Recovered> for Recovery {
+    fn from(recovered: Recovered) -> Self {
+        Self { processes: recovered.processes, blocks: recovered.blocks }
+    }
+}
