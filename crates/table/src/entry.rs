@@ -139,7 +139,7 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.read_bytes(self.at + ENTRY_HEADER_WORDS, key);
     }
 
-    /// Copies the value out, of an entry whose shape has been checked, to the beginning of a buffer.
+    /// Copies the value, of an entry whose shape has been checked, to the beginning of a buffer.
     pub(crate) fn read_value_into(
         &self,
         shape: EntryShape,

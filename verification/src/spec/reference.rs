@@ -139,8 +139,8 @@ impl Reference {
 
 /// The model behind a mutex, as a test double for a table: linearizable, private to a process.
 ///
-/// One bucket to a scan. Nothing in it can be damaged or lost, so audit and recovery have nothing to
-/// say.
+/// One bucket to a scan. Nothing in it can be damaged or lost, so audit and recovery have nothing
+/// to say.
 #[derive(Debug, Default)]
 pub struct ReferenceTable {
     reference: Mutex<Reference>,

@@ -38,7 +38,7 @@ impl<M: Memory> Chained<M> {
         outcome.map(|claimed| (lease, claimed))
     }
 
-    /// Runs a verb under the lock that publishes what this lease has claimed, or else gives it back.
+    /// Runs a verb under the lock that publishes what this lease has claimed, or gives it back.
     pub(super) fn publish<'a, T>(
         &'a self,
         lease: Lease<'a, M>,

@@ -93,32 +93,32 @@ pub trait ArenaDesign<M: Memory>: Table + Sized {
 #[macro_export]
 macro_rules! design_in_arena {
     ($table:ident) => {
-        impl<M: ::shm_arena::Memory> $crate::Design<M> for $table<M> {
-            const KIND: $crate::Kind = <Self as $crate::ArenaDesign<M>>::DESIGN;
+        impl<Words: ::shm_arena::Memory> $crate::Design<Words> for $table<Words> {
+            const KIND: $crate::Kind = <Self as $crate::ArenaDesign<Words>>::DESIGN;
 
             fn word_count(
                 options: &$crate::TableOptions,
             ) -> Result<u64, ::shm_arena::SegmentError> {
-                <Self as $crate::ArenaDesign<M>>::arena_word_count(options)
+                <Self as $crate::ArenaDesign<Words>>::arena_word_count(options)
             }
 
             fn create(
-                memory: M,
+                memory: Words,
                 options: &$crate::TableOptions,
                 environment: &::shm_arena::Environment,
             ) -> Result<Self, ::shm_arena::SegmentError> {
-                <Self as $crate::ArenaDesign<M>>::create_in_arena(memory, options, environment)
+                <Self as $crate::ArenaDesign<Words>>::create_in_arena(memory, options, environment)
             }
 
             fn attach(
-                memory: M,
+                memory: Words,
                 environment: &::shm_arena::Environment,
             ) -> Result<Self, ::shm_arena::SegmentError> {
-                <Self as $crate::ArenaDesign<M>>::attach_in_arena(memory, environment)
+                <Self as $crate::ArenaDesign<Words>>::attach_in_arena(memory, environment)
             }
 
             fn detach(self) {
-                <Self as $crate::ArenaDesign<M>>::into_arena(self).detach();
+                <Self as $crate::ArenaDesign<Words>>::into_arena(self).detach();
             }
         }
     };
