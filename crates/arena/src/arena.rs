@@ -184,40 +184,59 @@ impl<M: Memory> Arena<M> {
     /// The caller puts the line of a lessee that unwound in order first, see
     /// [`Lease::is_unsettled`]. Gives an error when the handle only reads or when every line is in
     /// use for longer than a short bounded wait.
-    #[inline(always)]
     pub fn lease(&self) -> Result<Lease<'_, M>, LeaseError> {
-        if let Some(hold) = self.pool.take(thread_hint())
-            && let Some(number) = hold.line()
-        {
-            return Ok(Lease::new(self, hold, number));
-        }
-        self.lease_any()
+        self.try_lease().ok_or_else(|| self.lease_error())
     }
 
-    #[cold]
-    fn lease_any(&self) -> Result<Lease<'_, M>, LeaseError> {
-        let Some(identity) = self.identity else {
-            return Err(LeaseError::ReadOnly);
+    /// As [`lease`](Self::lease); `None` where that gives [an error](Self::lease_error).
+    ///
+    /// For the fast paths: an `Option` of a lease travels in registers, where a `Result` with
+    /// another shape in its error would be taken apart and put together in memory.
+    #[inline(always)]
+    pub fn try_lease(&self) -> Option<Lease<'_, M>> {
+        let hold = match self.pool.take(thread_hint()) {
+            Some(hold) if hold.line().is_some() => hold,
+            other => {
+                drop(other);
+                self.hold_any()?
+            }
         };
+        let number = hold.line().unwrap_or(0);
+        Some(Lease::new(self, hold, number))
+    }
+
+    /// Why no line could be leased.
+    #[cold]
+    pub fn lease_error(&self) -> LeaseError {
+        match self.identity {
+            None => LeaseError::ReadOnly,
+            Some(_) => LeaseError::NoLine { lines: self.layout.geometry().lines },
+        }
+    }
+
+    /// Waits for a place of the pool, and sees to it that it has a line.
+    #[cold]
+    fn hold_any(&self) -> Option<Hold<'_>> {
+        let identity = self.identity?;
         let backoff = Backoff::new();
         for _ in 0..LEASE_TURNS_MAX {
             for turn in 0..self.pool.places() {
                 let Some(hold) = self.pool.take(thread_hint() + turn) else {
                     continue;
                 };
-                if let Some(number) = hold.line().or_else(|| self.own_line(identity, &hold)) {
-                    return Ok(Lease::new(self, hold, number));
+                if hold.line().is_some() || self.own_line(identity, &hold) {
+                    return Some(hold);
                 }
             }
             self.memory.spin(&backoff);
         }
-        Err(LeaseError::NoLine { lines: self.layout.geometry().lines })
+        None
     }
 
     /// Gives a place in the pool a line of the segment: one that is nobody's, or else an orphan,
-    /// which is unsettled.
+    /// which is unsettled. `false`: there is none.
     #[cold]
-    fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> Option<u32> {
+    fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> bool {
         let lines = self.layout.geometry().lines;
         // Neighbours in the table of lines are often taken at once: start apart.
         let first = identity.record.0.wrapping_mul(7) % lines;
@@ -227,13 +246,16 @@ impl<M: Memory> Arena<M> {
             all().find(|&number| {
                 self.orphan(number).is_some_and(|owner| self.own(number, owner, identity))
             })
-        })?;
+        });
+        let Some(taken) = taken else {
+            return false;
+        };
         let line = Line(self.layout.line(taken));
         let added = self.memory.load(line.added(), Load::Relaxed);
         hold.set_line(taken, added, self.memory.load(line.removed(), Load::Relaxed));
         // A line that was given back names nothing, and settling it finds nothing.
         hold.set_unsettled();
-        Some(taken)
+        true
     }
 
     /// Takes a line from this owner.

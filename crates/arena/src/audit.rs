@@ -97,10 +97,14 @@ impl<M: Memory> Arena<M> {
                 continue;
             };
             for number in 0..layout.slab_blocks(class) {
-                let word = memory.load(layout.block_word(slab, number), Load::Acquire);
+                let block = layout.block(slab, class, number);
+                let Some(at) = layout.block_word(block) else {
+                    continue;
+                };
+                let word = memory.load(at, Load::Acquire);
                 let hint = memory.load(layout.hint(slab, u64::from(number / 64)), Load::Acquire);
                 let hinted = hint >> (number % 64) & 1 == 1;
-                visit(layout.block(slab, class, number), class, BlockWord::from_bits(word), hinted);
+                visit(block, class, BlockWord::from_bits(word), hinted);
             }
         }
     }
@@ -122,21 +126,21 @@ impl<M: Memory> Arena<M> {
         self.layout().served_class(served)
     }
 
-    /// The block with this number over all slabs, as its slab is divided.
+    /// The block whose word has this number, as its slab is divided; `None` if none has.
     pub(crate) fn numbered_block(&self, number: u32) -> Option<(Block, SizeClass)> {
-        let (slab, number) = self.layout().numbered_block(number);
+        let (slab, before) = self.layout().granule_at(number);
         let class = self.slab_class(slab)?;
-        let is_one = number < self.layout().slab_blocks(class);
-        is_one.then(|| (self.layout().block(slab, class, number), class))
+        let first = before.div_ceil(class.units());
+        let is_within = first * class.units() - before < self.geometry().block_units_min;
+        let is_one = is_within && first < self.layout().slab_blocks(class);
+        is_one.then(|| (self.layout().block(slab, class, first), class))
     }
 
-    /// The number over all slabs of a block; `None` for a unit at which no block starts.
+    /// The number of a block's word; `None` for a unit at which no block starts.
     pub(crate) fn number_of_block(&self, block: Block) -> Option<u32> {
-        let (slab, before) = self.layout().slab_of(block)?;
-        let class = self.slab_class(slab)?;
-        let number = before / class.units();
-        let is_one = before % class.units() == 0 && number < self.layout().slab_blocks(class);
-        is_one.then(|| self.layout().block_number_at(self.layout().block_word(slab, number)))
+        let number = self.layout().granule(block)?;
+        let (found, _) = self.numbered_block(number)?;
+        (found == block).then_some(number)
     }
 
     /// Lines that name a block.

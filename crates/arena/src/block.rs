@@ -3,14 +3,16 @@
 //! # Block word
 //!
 //! ```text
-//! 63                    24 23   20 19        8 7    0
-//! ┌───────────────────────┬───────┬───────────┬──────┐
-//! │ generation (40)       │ state │ owner (12)│ spare│
-//! └───────────────────────┴───────┴───────────┴──────┘
+//! 63                    24 23   20 19        8 7      0
+//! ┌───────────────────────┬───────┬───────────┬────────┐
+//! │ generation (40)       │ state │ owner (12)│ start  │
+//! └───────────────────────┴───────┴───────────┴────────┘
 //! ```
 //!
-//! Zero is free, generation 0. The word lives in a side array, at an address that is never anything
-//! else. Legal steps, each one compare-exchange:
+//! Zero is free, generation 0. There is one word for each *granule*, the size of the smallest block,
+//! in a side array, at an address that is never anything else; a block has that of the granule in
+//! which it starts. So the word follows from where the block starts, whatever class its slab serves,
+//! and `start` says how many units into the granule that is. Legal steps, each one compare-exchange:
 //!
 //! ```text
 //! FREE ──► PENDING(owner) ──► LIVE ──► DRAIN(owner), generation + 1 ──► FREE
@@ -97,13 +99,16 @@ impl BlockWord {
     pub const GENERATION_BITS: u32 = 40;
     /// Largest owner: a participant line.
     pub const OWNER_MAX: u32 = 4095;
+    /// Bits of the start: a granule has at most as many units as it can tell apart.
+    pub const START_BITS: u32 = 8;
 
     const STATE_SHIFT: u32 = 20;
     const OWNER_SHIFT: u32 = 8;
     const GENERATION_SHIFT: u32 = 24;
     const GENERATION_MASK: u64 = (1 << Self::GENERATION_BITS) - 1;
+    const START_MASK: u64 = (1 << Self::START_BITS) - 1;
 
-    /// Packs; the generation wraps at 40 bits.
+    /// Packs, with start 0; the generation wraps at 40 bits.
     pub const fn new(generation: u64, state: BlockState, owner: u32) -> Self {
         Self(
             (generation & Self::GENERATION_MASK) << Self::GENERATION_SHIFT
@@ -143,29 +148,44 @@ impl BlockWord {
         ((self.0 >> Self::OWNER_SHIFT) & Self::OWNER_MAX as u64) as u32
     }
 
-    /// Claimed by this line.
+    /// Units between the start of the granule and that of the block, where the state is not free.
+    pub const fn start(self) -> u32 {
+        (self.0 & Self::START_MASK) as u32
+    }
+
+    /// Claimed by this line, as a block that starts so many units into its granule.
+    pub const fn claimed_by(self, owner: u32, start: u32) -> Self {
+        let word = Self::new(self.generation(), BlockState::Pending, owner);
+        Self(word.0 | start as u64 & Self::START_MASK)
+    }
+
+    /// Kept by this line for its next claim.
     pub const fn pending(self, owner: u32) -> Self {
-        Self::new(self.generation(), BlockState::Pending, owner)
+        self.with(self.generation(), BlockState::Pending, owner)
     }
 
     /// Published.
     pub const fn live(self) -> Self {
-        Self::new(self.generation(), BlockState::Live, 0)
+        self.with(self.generation(), BlockState::Live, 0)
     }
 
     /// Out of use, to be wiped and freed by this line; no earlier observation matches any more.
     pub const fn drained_by(self, owner: u32) -> Self {
-        Self::new(self.generation().wrapping_add(1), BlockState::Drain, owner)
+        self.with(self.generation().wrapping_add(1), BlockState::Drain, owner)
     }
 
     /// Handed from a dead owner to this line.
     pub const fn inherited_by(self, owner: u32) -> Self {
-        Self::new(self.generation(), BlockState::Drain, owner)
+        self.with(self.generation(), BlockState::Drain, owner)
     }
 
-    /// Nobody's.
+    /// Nobody's, and no block's: the granule may start another one.
     pub const fn free(self) -> Self {
         Self::new(self.generation(), BlockState::Free, 0)
+    }
+
+    const fn with(self, generation: u64, state: BlockState, owner: u32) -> Self {
+        Self(Self::new(generation, state, owner).0 | self.0 & Self::START_MASK)
     }
 }
 
@@ -217,11 +237,25 @@ impl SizeClass {
     }
 
     /// Units of a block of this class.
+    #[inline(always)]
     pub const fn units(self) -> u32 {
-        let class = self.0 as u32;
-        if class < 4 { class + 1 } else { ((class - 4) % 4 + 5) << ((class - 4) / 4) }
+        UNITS[self.0 as usize] as u32
     }
 }
+
+/// Units of each class.
+const UNITS: [u16; SizeClass::COUNT] = {
+    let mut units = [0; SizeClass::COUNT];
+    let mut class = 0;
+    while class < units.len() {
+        units[class] = match class.checked_sub(4) {
+            None => class + 1,
+            Some(above) => (above % 4 + 5) << (above / 4),
+        } as u16;
+        class += 1;
+    }
+    units
+};
 
 #[cfg(test)]
 mod tests {
@@ -247,6 +281,7 @@ mod tests {
         #[test]
         fn a_block_word_keeps_its_fields(
             generation in 0..1_u64 << 40, state in 0..4_usize, owner in 0..=4095_u32,
+            start in 0..256_u32,
         ) {
             let states =
                 [BlockState::Free, BlockState::Pending, BlockState::Live, BlockState::Drain];
@@ -255,6 +290,11 @@ mod tests {
             prop_assert_eq!(word.state(), states[state]);
             prop_assert_eq!(word.owner(), owner);
             prop_assert_eq!(word.drained_by(owner).generation(), (generation + 1) % (1 << 40));
+            let claimed = word.claimed_by(owner, start);
+            for step in [claimed, claimed.live(), claimed.drained_by(1), claimed.pending(2)] {
+                prop_assert_eq!(step.start(), start);
+            }
+            prop_assert_eq!(claimed.free().bits(), generation << 24);
         }
     }
 }

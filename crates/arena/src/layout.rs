@@ -37,7 +37,7 @@ pub struct Geometry {
     pub slabs: u32,
     /// Units of 64 bytes in a slab, a power of two.
     pub slab_units: u32,
-    /// Units of the smallest block, a power of two; each slab has one block word for each of these.
+    /// Units of the smallest block, a power of two up to 256: one granule, which has one block word.
     pub block_units_min: u32,
 }
 
@@ -53,6 +53,7 @@ pub struct Layout {
     index: Offset,
     slabs: Offset,
     slab_shift: u32,
+    granule_shift: u32,
     first_unit: u32,
     units: u32,
     word_count: u64,
@@ -73,7 +74,8 @@ impl Layout {
         within("participant lines", geometry.lines.into(), 1, BlockWord::OWNER_MAX.into())?;
         within("slabs", geometry.slabs.into(), 1, 1 << 26)?;
         within("slab units", geometry.slab_units.into(), 1, 1 << 16)?;
-        within("smallest block units", geometry.block_units_min.into(), 1, 1 << 10)?;
+        let granule_max = 1 << BlockWord::START_BITS;
+        within("smallest block units", geometry.block_units_min.into(), 1, granule_max)?;
         for (quantity, value) in [
             ("slab units", geometry.slab_units),
             ("smallest block units", geometry.block_units_min),
@@ -113,6 +115,7 @@ impl Layout {
             index,
             slabs,
             slab_shift,
+            granule_shift: geometry.block_units_min.trailing_zeros(),
             first_unit: u32::try_from(slabs.word() / UNIT_WORDS).unwrap_or(u32::MAX),
             units: u32::try_from(data_units).unwrap_or(0),
             word_count,
@@ -176,11 +179,23 @@ impl Layout {
         (self.hints, u64::from(self.geometry.slabs) * Self::slab_hints(self.geometry))
     }
 
-    /// The word of the block with this number in a slab.
-    #[inline]
-    pub fn block_word(&self, slab: u32, number: u32) -> Offset {
-        self.block_words
-            + (u64::from(slab) * Self::slab_blocks_max(self.geometry) + u64::from(number))
+    /// The word of the block that starts here; `None` if none can. Takes any bit pattern.
+    #[inline(always)]
+    pub fn block_word(&self, block: Block) -> Option<Offset> {
+        self.granule(block).map(|granule| self.numbered_block_word(granule))
+    }
+
+    /// The number of the granule in which a block starts, and of its word. Takes any bit pattern.
+    #[inline(always)]
+    pub(crate) fn granule(&self, block: Block) -> Option<u32> {
+        let unit = block.unit().wrapping_sub(self.first_unit);
+        (unit < self.units).then_some(unit >> self.granule_shift)
+    }
+
+    /// Units between the start of a granule and that of a block in it. Takes any bit pattern.
+    #[inline(always)]
+    pub const fn start_in_granule(&self, block: Block) -> u32 {
+        block.unit().wrapping_sub(self.first_unit) & (self.geometry.block_units_min - 1)
     }
 
     /// Block words of all slabs together.
@@ -189,25 +204,16 @@ impl Layout {
         (self.geometry.slabs as u64 * Self::slab_blocks_max(self.geometry)) as u32
     }
 
-    /// The number, over all slabs, of the block whose word is here.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "there are no more than units")]
-    pub(crate) const fn block_number_at(&self, word: Offset) -> u32 {
-        word.word().wrapping_sub(self.block_words.word()) as u32
-    }
-
     /// The block word with this number over all slabs.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn numbered_block_word(&self, number: u32) -> Offset {
         self.block_words + u64::from(number)
     }
 
-    /// The slab that a block with this number over all slabs lies in, and its number there.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a quotient and a rest of a small number")]
-    pub(crate) const fn numbered_block(&self, number: u32) -> (u32, u32) {
-        let blocks = Self::slab_blocks_max(self.geometry) as u32;
-        (number / blocks, number % blocks)
+    /// The slab that the granule of a block word lies in, and the units before it in that slab.
+    pub(crate) const fn granule_at(&self, number: u32) -> (u32, u32) {
+        let unit = number << self.granule_shift;
+        (unit >> self.slab_shift, unit & (self.geometry.slab_units - 1))
     }
 
     /// Bytes of all slabs together.
@@ -271,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn geometry() -> impl Strategy<Value = Geometry> {
-        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, 0..11_u32).prop_map(
+        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, 0..9_u32).prop_map(
             |(index_words, records, lines, slabs, slab, least)| Geometry {
                 index_words,
                 records,
@@ -298,7 +304,11 @@ mod tests {
                 prop_assert_eq!(layout.slab_of(block), Some((slab, last * class.units())));
                 let end = block.offset().word() + u64::from(class.units()) * UNIT_WORDS;
                 prop_assert!(end <= layout.word_count());
-                prop_assert!(layout.block_word(slab, last) < layout.index());
+                let words: Vec<_> = (0..=last)
+                    .map(|number| layout.block_word(layout.block(slab, class, number)))
+                    .collect();
+                prop_assert!(words.is_sorted_by(|one, next| one < next), "no two share a word");
+                prop_assert!(words.iter().all(|&at| at.is_some_and(|at| at < layout.index())));
             }
             prop_assert_eq!(layout.index().word() % UNIT_WORDS, 0);
         }
@@ -310,6 +320,7 @@ mod tests {
             let is_inside = block.offset().word() + UNIT_WORDS <= layout.word_count();
             prop_assert!(!layout.is_block_start(block) || is_inside);
             prop_assert_eq!(layout.is_block_start(block), layout.slab_of(block).is_some());
+            prop_assert_eq!(layout.is_block_start(block), layout.block_word(block).is_some());
         }
     }
 

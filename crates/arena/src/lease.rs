@@ -51,42 +51,25 @@ pub struct NoBlock {
     pub class: SizeClass,
 }
 
-/// Where a block's word lies, and which blocks share its slab.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    slab: u32,
-    number: u32,
-    class: SizeClass,
-    word: Offset,
-}
-
-impl Place {
-    /// Words of the whole block.
-    fn words(self) -> u64 {
-        u64::from(self.class.units()) * UNIT_WORDS
-    }
-}
-
 /// A block that a lease claimed: PENDING and named in its line until it is published or abandoned.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Claimed {
-    block: Block,
-    place: Place,
+    /// The block in the lower half, its units in the upper.
+    name: u64,
     word: BlockWord,
 }
 
 impl Claimed {
-    /// The block.
-    #[inline]
-    pub const fn block(&self) -> Block {
-        self.block
+    fn new(block: Block, class: SizeClass, word: BlockWord) -> Self {
+        Self { name: u64::from(block.unit()) | u64::from(class.units()) << 32, word }
     }
 
-    /// Where its word is.
+    /// The block.
     #[inline(always)]
-    pub(crate) const fn word_at(&self) -> Offset {
-        self.place.word
+    #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
+    pub const fn block(&self) -> Block {
+        Block::new(self.name as u32)
     }
 
     /// The generation of its present life.
@@ -97,27 +80,13 @@ impl Claimed {
 
     /// How a line's private side keeps it: the first word is 0 for no block alone.
     #[inline(always)]
-    fn to_words(self) -> SpareWords {
-        let Place { slab, number, class, word } = self.place;
-        [
-            u64::from(self.block.unit()) | (class.index() as u64) << 32,
-            u64::from(slab) | u64::from(number) << 32,
-            word.word(),
-            self.word.bits(),
-        ]
+    const fn to_words(self) -> SpareWords {
+        [self.name, self.word.bits()]
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "halves are taken apart")]
-    fn from_words([block, place, word, bits]: SpareWords) -> Option<Self> {
-        let place = Place {
-            slab: place as u32,
-            number: (place >> 32) as u32,
-            class: SizeClass::from_index(block >> 32)?,
-            word: Offset::new(word),
-        };
-        let word = BlockWord::from_bits(bits);
-        (block as u32 != 0).then_some(Self { block: Block::new(block as u32), place, word })
+    const fn from_words([name, word]: SpareWords) -> Self {
+        Self { name, word: BlockWord::from_bits(word) }
     }
 }
 
@@ -125,7 +94,7 @@ impl Claimed {
 #[derive(Clone, Copy, Debug)]
 pub struct Located {
     block: Block,
-    place: Place,
+    at: Offset,
 }
 
 /// A block about to be unlinked, as the line's intent names it.
@@ -133,18 +102,20 @@ pub struct Located {
 #[must_use]
 pub struct Intended {
     block: Block,
-    place: Place,
+    at: Offset,
     seen: BlockWord,
 }
 
 /// Sees to blocks on behalf of one operation. Everything it claims is named in its line first.
+///
+/// Four words that do not change: what successive operations hand on lies in the pool. So it stays
+/// in registers, and nothing of it has to be read back from where it was just written.
 #[derive(Debug)]
-pub struct Lease<'a, M> {
-    memory: &'a M,
-    layout: &'a Layout,
-    line: Line,
-    number: u32,
+pub struct Lease<'a, M: Memory> {
+    arena: &'a Arena<M>,
     hold: Hold<'a>,
+    line: Line,
+    number: u64,
 }
 
 /// Block words looked at, at most, before an allocation says that there is no block.
@@ -153,13 +124,14 @@ const SCAN_BLOCKS_MAX: u32 = 1024;
 impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
     pub(crate) fn new(arena: &'a Arena<M>, hold: Hold<'a>, number: u32) -> Self {
-        let layout = arena.layout();
-        Self { memory: arena.memory(), layout, line: Line(layout.line(number)), number, hold }
+        Self { arena, hold, line: Line(arena.layout().line(number)), number: number.into() }
     }
 
     /// Number of the line.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it was widened")]
     pub const fn number(&self) -> u32 {
-        self.number
+        self.number as u32
     }
 
     /// Whether the last lessee unwound in the middle: then [`settle_own`](Self::settle_own) comes
@@ -171,24 +143,19 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
     #[inline(always)]
-    pub fn claim(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
-        let wanted = (class.index() as u64) << 32;
-        let has_fit =
-            self.hold.has_spare() && self.hold.spare_name() & !u64::from(u32::MAX) == wanted;
-        let spare = if has_fit { Claimed::from_words(self.hold.spare()) } else { None };
-        let claimed = match spare {
-            Some(spare) => spare,
-            None => self.claim_free(class)?,
-        };
+    pub fn claim(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
+        let spare = Claimed::from_words(self.hold.spare());
+        let fits = spare.name >> 32 == u64::from(class.units());
+        let claimed = if fits { spare } else { self.claim_free(class)? };
         // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
         // this block's last life.
-        self.memory.fence(Fence::Release);
+        self.memory().fence(Fence::Release);
         Ok(claimed)
     }
 
     #[cold]
-    fn claim_free(&mut self, class: SizeClass) -> Result<Claimed, NoBlock> {
-        let slabs = self.layout.geometry().slabs;
+    fn claim_free(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
+        let slabs = self.layout().geometry().slabs;
         let home = self.hold.home(class) % slabs;
         for slab in (home..slabs).chain(0..home) {
             let served = self.slab_class(slab);
@@ -199,7 +166,7 @@ impl<'a, M: Memory> Lease<'a, M> {
                 return Ok(claimed);
             }
         }
-        let spread = self.number.wrapping_mul(0x9e37) % slabs;
+        let spread = self.number().wrapping_mul(0x9e37) % slabs;
         for slab in (spread..slabs).chain(0..spread) {
             if self.assign_slab(slab, class)
                 && let Some(claimed) = self.claim_hinted(slab, class)
@@ -212,72 +179,71 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     fn slab_class(&self, slab: u32) -> Option<SizeClass> {
-        let served = self.memory.load(self.layout.slab_word(slab), Load::Relaxed);
-        self.layout.served_class(served)
+        let served = self.memory().load(self.layout().slab_word(slab), Load::Relaxed);
+        self.layout().served_class(served)
     }
 
     /// Whether the slab serves the class, given to it now if it served none.
     ///
     /// CRASH(assign): the word alone decides; its blocks were free before and are free after.
     fn assign_slab(&self, slab: u32, class: SizeClass) -> bool {
-        let at = self.layout.slab_word(slab);
+        let at = self.layout().slab_word(slab);
         let served = class.index() as u64 + 1;
-        if self.memory.load(at, Load::Relaxed) != 0 {
+        if self.memory().load(at, Load::Relaxed) != 0 {
             return false;
         }
-        match self.memory.compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed) {
+        match self.memory().compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed) {
             Ok(_) => true,
             Err(found) => found == served,
         }
     }
 
     fn claim_hinted(&self, slab: u32, class: SizeClass) -> Option<Claimed> {
-        let blocks = self.layout.slab_blocks(class);
+        let blocks = self.layout().slab_blocks(class);
         for hint in 0..u64::from(blocks.div_ceil(64)) {
-            let at = self.layout.hint(slab, hint);
+            let at = self.layout().hint(slab, hint);
             #[expect(clippy::cast_possible_truncation, reason = "hints of a slab are few")]
             let first = hint as u32 * 64;
             let valid = u64::MAX >> (64 - (blocks - first).min(64));
             // Each turn clears a bit that was set: at most 64 by this thread, more only when others
             // free blocks meanwhile.
             for _ in 0..128 {
-                let bits = self.memory.load(at, Load::Relaxed) & valid;
+                let bits = self.memory().load(at, Load::Relaxed) & valid;
                 if bits == 0 {
                     break;
                 }
                 let number = first + bits.trailing_zeros();
-                let place = self.place_at(slab, class, number);
-                let block = self.layout.block(slab, class, number);
-                self.memory.store(self.line.new_block(), block.unit().into(), Store::Relaxed);
+                let block = self.layout().block(slab, class, number);
+                self.memory().store(self.line.new_block(), block.unit().into(), Store::Relaxed);
                 let bit = 1 << (number % 64);
                 // ORDERING(B6): acquire, pairs with the release of whoever freed the block. The
                 // release half puts the intent before it.
-                if self.memory.fetch_and(at, !bit, Rmw::AcqRel) & bit != 0
-                    && let Some(word) = self.claim_block(place)
+                if self.memory().fetch_and(at, !bit, Rmw::AcqRel) & bit != 0
+                    && let Some(word) = self.claim_block(block)
                 {
-                    return Some(Claimed { block, place, word });
+                    return Some(Claimed::new(block, class, word));
                 }
             }
         }
-        self.memory.store(self.line.new_block(), 0, Store::Release);
+        self.memory().store(self.line.new_block(), 0, Store::Release);
         None
     }
 
     /// Looks at block words themselves, a bounded number of them, from where the last look ended.
-    fn claim_scanned(&mut self, class: SizeClass) -> Option<Claimed> {
-        let slabs = self.layout.geometry().slabs;
+    fn claim_scanned(&self, class: SizeClass) -> Option<Claimed> {
+        let slabs = self.layout().geometry().slabs;
         let mut left = SCAN_BLOCKS_MAX;
         for _ in 0..slabs {
             let slab = self.hold.scanned() % slabs;
             if self.slab_class(slab) == Some(class) {
-                for number in 0..self.layout.slab_blocks(class) {
-                    let place = self.place_at(slab, class, number);
-                    let block = self.layout.block(slab, class, number);
-                    if self.word(place).state() == BlockState::Free {
+                for number in 0..self.layout().slab_blocks(class) {
+                    let block = self.layout().block(slab, class, number);
+                    let at = self.layout().block_word(block);
+                    if at.is_some_and(|at| self.word(at).state() == BlockState::Free) {
                         let unit = block.unit().into();
-                        self.memory.store(self.line.new_block(), unit, Store::Relaxed);
-                        if let Some(word) = self.claim_block(place) {
-                            return Some(Claimed { block, place, word });
+                        self.memory().store(self.line.new_block(), unit, Store::Relaxed);
+                        if let Some(word) = self.claim_block(block) {
+                            return Some(Claimed::new(block, class, word));
                         }
                     }
                     left = left.saturating_sub(1);
@@ -288,72 +254,80 @@ impl<'a, M: Memory> Lease<'a, M> {
                 break;
             }
         }
-        self.memory.store(self.line.new_block(), 0, Store::Release);
+        self.memory().store(self.line.new_block(), 0, Store::Release);
         None
     }
 
-    fn claim_block(&self, place: Place) -> Option<BlockWord> {
-        let word = self.word(place);
-        let pending = word.pending(self.number);
-        (word.state() == BlockState::Free && self.step(place, word, pending)).then_some(pending)
+    fn claim_block(&self, block: Block) -> Option<BlockWord> {
+        let at = self.layout().block_word(block)?;
+        let word = self.word(at);
+        let claimed = word.claimed_by(self.number(), self.layout().start_in_granule(block));
+        (word.state() == BlockState::Free && self.step(at, word, claimed)).then_some(claimed)
     }
 
     /// One legal step of a block's word.
     #[inline(always)]
-    fn step(&self, place: Place, from: BlockWord, to: BlockWord) -> bool {
+    fn step(&self, at: Offset, from: BlockWord, to: BlockWord) -> bool {
         // ORDERING(B1, B3, B4): acquire-release, pairs with the steps before and after it.
-        self.memory
-            .compare_exchange(place.word, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
+        self.memory()
+            .compare_exchange(at, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
             .is_ok()
     }
 
     #[inline(always)]
-    fn word(&self, place: Place) -> BlockWord {
-        BlockWord::from_bits(self.memory.load(place.word, Load::Acquire))
+    fn word(&self, at: Offset) -> BlockWord {
+        BlockWord::from_bits(self.memory().load(at, Load::Acquire))
     }
 
-    #[inline(always)]
-    fn place_at(&self, slab: u32, class: SizeClass, number: u32) -> Place {
-        Place { slab, number, class, word: self.layout.block_word(slab, number) }
-    }
-
-    /// Where a block's word lies; `None` for a unit at which no block starts.
-    #[inline(always)]
-    fn place(&self, block: Block) -> Option<Place> {
-        let (slab, before) = self.layout.slab_of(block)?;
+    /// Which of a slab's blocks this is; `None` where no block of the slab's class starts.
+    fn number_of(&self, block: Block) -> Option<(u32, SizeClass, u32)> {
+        let (slab, before) = self.layout().slab_of(block)?;
         let class = self.slab_class(slab)?;
         let number = before / class.units();
-        (before % class.units() == 0 && number < self.layout.slab_blocks(class))
-            .then(|| self.place_at(slab, class, number))
+        (before % class.units() == 0 && number < self.layout().slab_blocks(class))
+            .then_some((slab, class, number))
+    }
+
+    /// Units that a block has, by the class of its slab; never more than the slab has left.
+    #[inline(always)]
+    fn units_of(&self, block: Block) -> u32 {
+        let Some((slab, before)) = self.layout().slab_of(block) else {
+            return 0;
+        };
+        let served = self.memory().load(self.layout().slab_word(slab), Load::Relaxed);
+        let units = SizeClass::from_index(served.wrapping_sub(1)).map_or(0, SizeClass::units);
+        units.min(self.layout().geometry().slab_units - before)
     }
 
     /// Where the word of a block of the index lies, and brings it near. `None`: no block starts
     /// there, so what pointed to it is stale or damaged.
     #[inline(always)]
     pub fn locate(&self, block: Block) -> Option<Located> {
-        let place = self.place(block)?;
-        self.memory.prefetch(place.word, 1);
-        Some(Located { block, place })
+        let at = self.layout().block_word(block)?;
+        self.memory().prefetch(at, 1);
+        Some(Located { block, at })
     }
 
     /// After publication: the block is the index's from here on, and any deleter's to drain.
     #[inline(always)]
-    pub fn published(&mut self, claimed: Claimed) {
-        // A deleter may have drained the block meanwhile and wins.
-        let _ = self.step(claimed.place, claimed.word, claimed.word.live());
-        let at = if self.is_spare(claimed.block) {
+    pub fn published(&self, claimed: Claimed) {
+        if let Some(at) = self.layout().block_word(claimed.block()) {
+            // A deleter may have drained the block meanwhile and wins.
+            let _ = self.step(at, claimed.word, claimed.word.live());
+        }
+        let named = if self.is_spare(claimed) {
             self.hold.clear_spare();
             self.line.spare_block()
         } else {
             self.line.new_block()
         };
         // ORDERING(B7): release, after the step that made the intent needless.
-        self.memory.store(at, 0, Store::Release);
+        self.memory().store(named, 0, Store::Release);
     }
 
     #[inline(always)]
-    fn is_spare(&self, block: Block) -> bool {
-        self.hold.spare_name() & u64::from(u32::MAX) == u64::from(block.unit())
+    fn is_spare(&self, claimed: Claimed) -> bool {
+        self.hold.spare_name() == claimed.name
     }
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
@@ -363,31 +337,27 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// has not published it. Recovery could not tell and would take it from its owner, so
     /// `is_linked` is asked, after the word was read, whether the index links the block still.
     #[inline(always)]
-    pub fn intend(
-        &mut self,
-        located: Located,
-        is_linked: impl FnOnce() -> bool,
-    ) -> Option<Intended> {
-        let Located { block, place } = located;
-        let seen = self.word(place);
+    pub fn intend(&self, located: Located, is_linked: impl FnOnce() -> bool) -> Option<Intended> {
+        let Located { block, at } = located;
+        let seen = self.word(at);
         let is_published = match seen.state() {
             BlockState::Live => true,
             BlockState::Pending => is_linked(),
             BlockState::Free | BlockState::Drain | BlockState::Damaged => false,
         };
-        if !is_published {
+        if !is_published || seen.start() != self.layout().start_in_granule(block) {
             return None;
         }
         // The generation first: the block is not named before its generation is there.
-        self.memory.store(self.line.old_generation(), seen.generation(), Store::Relaxed);
-        self.memory.store(self.line.old_block(), block.unit().into(), Store::Release);
-        Some(Intended { block, place, seen })
+        self.memory().store(self.line.old_generation(), seen.generation(), Store::Relaxed);
+        self.memory().store(self.line.old_block(), block.unit().into(), Store::Release);
+        Some(Intended { block, at, seen })
     }
 
     /// Withdraws the intent to unlink.
     #[inline(always)]
-    pub fn withdraw(&mut self) {
-        self.memory.store(self.line.old_block(), 0, Store::Release);
+    pub fn withdraw(&self) {
+        self.memory().store(self.line.old_block(), 0, Store::Release);
     }
 
     /// After unlinking: takes the block out of use, lets the index forget it, wipes the words that
@@ -396,120 +366,146 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block
     /// and a claimed one that nobody published are the same.
     #[inline(always)]
-    pub fn retire(&mut self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended { block, place, mut seen } = intended;
-        let keeps = !self.hold.has_spare();
-        if keeps {
-            self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+    pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
+        let Intended { block, at, seen } = intended;
+        if self.hold.has_spare() {
+            return self.retire_to_free(intended, words, forget);
         }
+        self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        let next = seen.drained_by(self.number()).pending(self.number());
+        if self.step(at, seen, next) {
+            return self.keep(block, next, words, forget);
+        }
+        self.retire_published(intended, words, forget);
+    }
+
+    /// Wipes a block that is PENDING and named as the spare, and keeps it.
+    #[inline(always)]
+    fn keep(&self, block: Block, word: BlockWord, words: u64, forget: impl FnOnce()) {
+        forget();
+        let units = self.units_of(block);
+        self.wipe(block, words.min(u64::from(units) * UNIT_WORDS));
+        self.hold.set_spare([u64::from(block.unit()) | u64::from(units) << 32, word.bits()]);
+        self.withdraw();
+    }
+
+    /// The same after the block's word was not what it had been: only its publisher's step from
+    /// PENDING to LIVE leaves the block to this line.
+    #[cold]
+    fn retire_published(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
+        let Intended { block, at, seen } = intended;
+        let word = self.word(at);
+        let next = word.drained_by(self.number()).pending(self.number());
+        let is_live = word.generation() == seen.generation() && word.state() == BlockState::Live;
+        if is_live && self.step(at, word, next) {
+            return self.keep(block, next, words, forget);
+        }
+        self.memory().store(self.line.spare_block(), 0, Store::Release);
+        self.withdraw();
+    }
+
+    /// Retires a block where the line has a spare already.
+    #[inline(never)]
+    fn retire_to_free(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
+        let Intended { block, at, mut seen } = intended;
         // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
-        for _ in 0..4 {
-            let drained = seen.drained_by(self.number);
-            let next = if keeps { drained.pending(self.number) } else { drained };
-            if self.step(place, seen, next) {
+        for _ in 0..2 {
+            let drained = seen.drained_by(self.number());
+            if self.step(at, seen, drained) {
                 forget();
-                self.wipe(block, words.min(place.words()));
-                if keeps {
-                    self.hold.set_spare(Claimed { block, place, word: next }.to_words());
-                } else {
-                    self.free(place, next);
-                }
-                return self.withdraw();
+                self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
+                self.free(block, at, drained);
+                break;
             }
-            let word = self.word(place);
-            let same = word.generation() == seen.generation();
-            if !same || !matches!(word.state(), BlockState::Live | BlockState::Pending) {
+            let word = self.word(at);
+            if word.generation() != seen.generation() || word.state() != BlockState::Live {
                 break;
             }
             seen = word;
-        }
-        if keeps {
-            self.memory.store(self.line.spare_block(), 0, Store::Release);
         }
         self.withdraw();
     }
 
     /// Gives a claimed block back that was not published.
-    pub fn abandon(&mut self, claimed: Claimed, words: u64, forget: impl FnOnce()) {
-        let Claimed { block, place, word } = claimed;
-        let drained = word.drained_by(self.number);
-        if !self.step(place, word, drained) {
+    pub fn abandon(&self, claimed: Claimed, words: u64, forget: impl FnOnce()) {
+        let (block, was_spare) = (claimed.block(), self.is_spare(claimed));
+        let drained = claimed.word.drained_by(self.number());
+        let Some(at) = self.layout().block_word(block) else {
+            return;
+        };
+        if !self.step(at, claimed.word, drained) {
             return;
         }
         forget();
-        let was_spare = self.is_spare(block);
         if was_spare {
             self.hold.clear_spare();
         }
-        self.recycle(block, place, drained, words);
+        self.recycle(claimed, at, drained, words);
         if !was_spare {
-            self.memory.store(self.line.new_block(), 0, Store::Release);
+            self.memory().store(self.line.new_block(), 0, Store::Release);
         }
     }
 
     /// Wipes a block that this line drains, and keeps it as the spare or frees it.
-    #[inline]
-    fn recycle(&mut self, block: Block, place: Place, word: BlockWord, words: u64) {
-        self.wipe(block, words.min(place.words()));
+    fn recycle(&self, claimed: Claimed, at: Offset, word: BlockWord, words: u64) {
+        let block = claimed.block();
+        self.wipe(block, words.min((claimed.name >> 32) * UNIT_WORDS));
         if self.hold.has_spare() {
-            return self.free(place, word);
+            return self.free(block, at, word);
         }
-        self.memory.store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-        let pending = word.pending(self.number);
-        if self.step(place, word, pending) {
-            self.hold.set_spare(Claimed { block, place, word: pending }.to_words());
+        self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        let pending = word.pending(self.number());
+        if self.step(at, word, pending) {
+            self.hold.set_spare(Claimed { word: pending, ..claimed }.to_words());
         }
     }
 
     #[inline(always)]
     fn wipe(&self, block: Block, words: u64) {
         // ORDERING(B5): release, pairs with the acquire fence of a reader that sees wiped bytes.
-        self.memory.fence(Fence::Release);
-        self.memory.write_zeros(block.offset(), words);
+        self.memory().fence(Fence::Release);
+        self.memory().write_zeros(block.offset(), words);
     }
 
-    fn free(&self, place: Place, word: BlockWord) {
-        if self.step(place, word, word.free()) {
-            self.set_hint(place);
+    fn free(&self, block: Block, at: Offset, word: BlockWord) {
+        if self.step(at, word, word.free()) {
+            self.hint_at(block);
         }
     }
 
     /// Wipes a whole block that this line drains, and frees it.
     pub(crate) fn wipe_and_free(&self, block: Block, word: BlockWord) {
-        if let Some(place) = self.place(block) {
-            self.wipe(block, place.words());
-            self.free(place, word);
+        if let Some((_, class, _)) = self.number_of(block)
+            && let Some(at) = self.layout().block_word(block)
+        {
+            self.wipe(block, u64::from(class.units()) * UNIT_WORDS);
+            self.free(block, at, word);
         }
     }
 
-    /// The word of a block; `None` for a unit at which no block starts.
+    /// The word of a block; `None` where no block of the slab's class starts.
     pub(crate) fn word_of(&self, block: Block) -> Option<BlockWord> {
-        self.place(block).map(|place| self.word(place))
+        self.number_of(block)?;
+        Some(self.word(self.layout().block_word(block)?))
     }
 
     /// One legal step of a block's word.
     pub(crate) fn step_of(&self, block: Block, from: BlockWord, to: BlockWord) -> bool {
-        self.place(block).is_some_and(|place| self.step(place, from, to))
-    }
-
-    /// Hints at a free block again, whose hint a death may have taken.
-    pub(crate) fn hint_at(&self, block: Block) {
-        if let Some(place) = self.place(block) {
-            self.set_hint(place);
-        }
+        self.layout().block_word(block).is_some_and(|at| self.step(at, from, to))
     }
 
     /// Gives the spare back to the free blocks.
-    pub(crate) fn release_spare(&mut self) {
-        if let Some(Claimed { block, place, word }) = Claimed::from_words(self.hold.spare()) {
-            self.hold.clear_spare();
-            let drained = word.drained_by(self.number);
-            if self.step(place, word, drained) {
-                self.wipe(block, place.words());
-                self.free(place, drained);
-            }
-            self.memory.store(self.line.spare_block(), 0, Store::Release);
+    pub(crate) fn release_spare(&self) {
+        if !self.hold.has_spare() {
+            return;
         }
+        let spare = Claimed::from_words(self.hold.spare());
+        self.hold.clear_spare();
+        let drained = spare.word.drained_by(self.number());
+        if self.step_of(spare.block(), spare.word, drained) {
+            self.wipe_and_free(spare.block(), drained);
+        }
+        self.memory().store(self.line.spare_block(), 0, Store::Release);
     }
 
     /// Ends a lease whose line still names what was claimed: the next lessee settles it, or, once
@@ -519,33 +515,38 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// Forgets the private side of a line that is put in order; its words name what there is.
-    pub(crate) fn forget_private(&mut self) {
+    pub(crate) fn forget_private(&self) {
         self.hold.clear_spare();
         self.hold.set_settled();
     }
 
+    #[inline(always)]
     pub(crate) const fn memory(&self) -> &'a M {
-        self.memory
+        self.arena.memory()
     }
 
+    #[inline(always)]
     pub(crate) const fn layout(&self) -> &'a Layout {
-        self.layout
+        self.arena.layout()
     }
 
-    fn set_hint(&self, place: Place) {
-        let at = self.layout.hint(place.slab, u64::from(place.number / 64));
-        // ORDERING(B6): release, after the step to FREE.
-        self.memory.fetch_or(at, 1 << (place.number % 64), Rmw::Release);
+    /// Hints at a free block; also again, where a death may have taken its hint.
+    pub(crate) fn hint_at(&self, block: Block) {
+        if let Some((slab, _, number)) = self.number_of(block) {
+            let at = self.layout().hint(slab, u64::from(number / 64));
+            // ORDERING(B6): release, after the step to FREE.
+            self.memory().fetch_or(at, 1 << (number % 64), Rmw::Release);
+        }
     }
 
     /// Counts entries that this operation added and removed.
     #[inline(always)]
-    pub fn count(&mut self, added: u64, removed: u64) {
+    pub fn count(&self, added: u64, removed: u64) {
         if added != 0 {
-            self.memory.store(self.line.added(), self.hold.count_added(added), Store::Release);
+            self.memory().store(self.line.added(), self.hold.count_added(added), Store::Release);
         }
         if removed != 0 {
-            self.memory.store(
+            self.memory().store(
                 self.line.removed(),
                 self.hold.count_removed(removed),
                 Store::Release,

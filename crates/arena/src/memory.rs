@@ -119,6 +119,12 @@ pub trait Memory: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether all words lie in the memory that so many bytes from a word on touch.
+    fn contains(&self, at: Offset, bytes: usize) -> bool {
+        let end = at.word().checked_add(bytes.div_ceil(8) as u64);
+        end.is_some_and(|end| end <= self.word_count())
+    }
+
     /// Reads one word.
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64;
@@ -167,6 +173,18 @@ pub trait Memory: fmt::Debug + Send + Sync {
         }
     }
 
+    /// As [`read_bytes`](Self::read_bytes), into a vector that becomes as long, if all the words lie
+    /// in the memory; otherwise `false`, and the vector is as it was.
+    #[track_caller]
+    fn read_vec(&self, at: Offset, bytes: usize, out: &mut Vec<u8>) -> bool {
+        let is_inside = self.contains(at, bytes);
+        if is_inside {
+            out.resize(bytes, 0);
+            self.read_bytes(at, out);
+        }
+        is_inside
+    }
+
     /// Copies bytes in, starting at a word: one relaxed store a word touched, in any order, the
     /// rest of the last word zero.
     #[track_caller]
@@ -187,14 +205,15 @@ pub trait Memory: fmt::Debug + Send + Sync {
     }
 
     /// Whether the bytes that start at a word are these, the rest of the last word being zero: at
-    /// most one relaxed load a word.
+    /// most one relaxed load a word. What lies outside the memory equals nothing.
     #[track_caller]
     fn equals(&self, at: Offset, bytes: &[u8]) -> bool {
-        (0..).zip(bytes.chunks(8)).all(|(index, chunk)| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.load(at + index, Load::Relaxed) == u64::from_ne_bytes(word)
-        })
+        self.contains(at, bytes.len())
+            && (0..).zip(bytes.chunks(8)).all(|(index, chunk)| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                self.load(at + index, Load::Relaxed) == u64::from_ne_bytes(word)
+            })
     }
 
     /// Which of up to eight successive words carry this tag in their upper half: bit `i` speaks of
@@ -206,6 +225,13 @@ pub trait Memory: fmt::Debug + Send + Sync {
             let word = self.load(at + u64::from(lane), Load::Relaxed);
             matches | u32::from(word >> 32 == u64::from(tag)) << lane
         })
+    }
+
+    /// Reads one word, which acquires, and then matches a tag against it and the seven after it, as
+    /// [`match_tags`](Self::match_tags) does; gives both.
+    #[track_caller]
+    fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+        (self.load(at, Load::Acquire), self.match_tags(at, tag, 8))
     }
 
     /// Asks the processor to bring these words near; no effect on any value.
@@ -281,6 +307,11 @@ macro_rules! forward_memory {
             }
             #[inline(always)]
             #[track_caller]
+            fn read_vec(&self, at: Offset, bytes: usize, out: &mut Vec<u8>) -> bool {
+                (**self).read_vec(at, bytes, out)
+            }
+            #[inline(always)]
+            #[track_caller]
             fn write_bytes(&self, at: Offset, bytes: &[u8]) {
                 (**self).write_bytes(at, bytes);
             }
@@ -298,6 +329,11 @@ macro_rules! forward_memory {
             #[track_caller]
             fn match_tags(&self, at: Offset, tag: u32, lanes: u32) -> u32 {
                 (**self).match_tags(at, tag, lanes)
+            }
+            #[inline(always)]
+            #[track_caller]
+            fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+                (**self).load_and_match(at, tag)
             }
             #[inline(always)]
             fn prefetch(&self, at: Offset, words: u64) {

@@ -5,171 +5,170 @@
 //! lessee hands on stays where it is instead of travelling with the lease.
 
 use crate::block::SizeClass;
-use crate::heap::HeapMemory;
-use crate::memory::{Load, Memory, Offset, Rmw, Store};
+use crate::words::{Word, give_back, load_relaxed, store_relaxed, take};
 
-/// Words of a place: a multiple of two cache lines, so that no two places share one.
-const PLACE_WORDS: u64 = 64;
+/// The words of one line. Two cache lines apart, so that no two places share one.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Place {
+    taken: Word,
+    line: Word,
+    unsettled: Word,
+    added: Word,
+    removed: Word,
+    spare: [Word; 2],
+    scanned: Word,
+    homes: [Word; SizeClass::COUNT],
+}
 
-const TAKEN: u64 = 0;
-const LINE: u64 = 1;
-const UNSETTLED: u64 = 2;
-const ADDED: u64 = 3;
-const REMOVED: u64 = 4;
-const SPARE: u64 = 5;
-const SCANNED: u64 = 9;
-const HOMES: u64 = 16;
-
-const _: () = assert!(HOMES + SizeClass::COUNT as u64 <= PLACE_WORDS);
+impl Place {
+    fn new() -> Self {
+        let word = || Word::new(0);
+        Self {
+            taken: word(),
+            line: word(),
+            unsettled: word(),
+            added: word(),
+            removed: word(),
+            spare: [word(), word()],
+            scanned: word(),
+            homes: std::array::from_fn(|_| word()),
+        }
+    }
+}
 
 /// Places for as many lines as a process may own.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    words: HeapMemory,
-    places: u64,
+    places: Box<[Place]>,
 }
 
 impl Pool {
     /// A power of two of places, at most this many and at least one.
     pub(crate) fn new(places_max: u32) -> Self {
         let places = 1 << places_max.max(1).ilog2();
-        Self { words: HeapMemory::new(places * PLACE_WORDS), places }
+        Self { places: (0..places).map(|_| Place::new()).collect() }
     }
 
     /// How many places there are.
     pub(crate) const fn places(&self) -> u64 {
-        self.places
+        self.places.len() as u64
     }
 
     /// Takes a place for this thread, if no other has it.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "masked to the number of places")]
     pub(crate) fn take(&self, place: u64) -> Option<Hold<'_>> {
-        let at = Offset::new((place & (self.places - 1)) * PLACE_WORDS);
-        let taken =
-            self.words.compare_exchange(at + TAKEN, 0, 1, Rmw::Acquire, Load::Relaxed).is_ok();
-        taken.then_some(Hold { words: &self.words, at })
+        let place = &self.places[place as usize & (self.places.len() - 1)];
+        take(&place.taken).then_some(Hold(place))
     }
 }
 
 /// A place held by one thread. Dropping it gives it back; a holder that unwinds leaves a mark.
 #[derive(Debug)]
-pub(crate) struct Hold<'a> {
-    words: &'a HeapMemory,
-    at: Offset,
-}
+pub(crate) struct Hold<'a>(&'a Place);
 
-/// The words that describe a spare block; all zero for none.
-pub(crate) type SpareWords = [u64; 4];
+/// The words that describe a spare block; the first is 0 for none.
+pub(crate) type SpareWords = [u64; 2];
 
 impl Hold<'_> {
-    #[inline(always)]
-    fn load(&self, word: u64) -> u64 {
-        self.words.load(self.at + word, Load::Relaxed)
-    }
-
-    #[inline(always)]
-    fn store(&self, word: u64, value: u64) {
-        self.words.store(self.at + word, value, Store::Relaxed);
-    }
-
     /// The line of the segment, once there is one.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a line and 1 was stored there")]
     pub(crate) fn line(&self) -> Option<u32> {
-        (self.load(LINE) as u32).checked_sub(1)
+        (load_relaxed(&self.0.line) as u32).checked_sub(1)
     }
 
     /// Gives the place a line, with what its lessees have counted so far.
     pub(crate) fn set_line(&self, line: u32, added: u64, removed: u64) {
-        self.store(LINE, u64::from(line) + 1);
-        self.store(ADDED, added);
-        self.store(REMOVED, removed);
+        store_relaxed(&self.0.line, u64::from(line) + 1);
+        store_relaxed(&self.0.added, added);
+        store_relaxed(&self.0.removed, removed);
     }
 
     /// Whether a holder unwound in the middle of an operation.
     #[inline(always)]
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.load(UNSETTLED) != 0
+        load_relaxed(&self.0.unsettled) != 0
     }
 
     /// What the line names has to be settled.
     pub(crate) fn set_unsettled(&self) {
-        self.store(UNSETTLED, 1);
+        store_relaxed(&self.0.unsettled, 1);
     }
 
     /// The line is in order.
     pub(crate) fn set_settled(&self) {
-        self.store(UNSETTLED, 0);
+        store_relaxed(&self.0.unsettled, 0);
     }
 
     /// Counts; gives the new total.
     #[inline(always)]
     pub(crate) fn count_added(&self, entries: u64) -> u64 {
-        let total = self.load(ADDED).wrapping_add(entries);
-        self.store(ADDED, total);
+        let total = load_relaxed(&self.0.added).wrapping_add(entries);
+        store_relaxed(&self.0.added, total);
         total
     }
 
     /// Counts; gives the new total.
     #[inline(always)]
     pub(crate) fn count_removed(&self, entries: u64) -> u64 {
-        let total = self.load(REMOVED).wrapping_add(entries);
-        self.store(REMOVED, total);
+        let total = load_relaxed(&self.0.removed).wrapping_add(entries);
+        store_relaxed(&self.0.removed, total);
         total
     }
 
     /// The spare block's words.
     #[inline(always)]
     pub(crate) fn spare(&self) -> SpareWords {
-        std::array::from_fn(|index| self.load(SPARE + index as u64))
+        [load_relaxed(&self.0.spare[0]), load_relaxed(&self.0.spare[1])]
     }
 
     /// Whether there is a spare block.
     #[inline(always)]
     pub(crate) fn has_spare(&self) -> bool {
-        self.load(SPARE) != 0
+        self.spare_name() != 0
     }
 
     /// The first word of the spare's.
     #[inline(always)]
     pub(crate) fn spare_name(&self) -> u64 {
-        self.load(SPARE)
+        load_relaxed(&self.0.spare[0])
     }
 
     /// Keeps a spare block.
     #[inline(always)]
     pub(crate) fn set_spare(&self, spare: SpareWords) {
-        for (index, word) in (0..).zip(spare) {
-            self.store(SPARE + index, word);
-        }
+        store_relaxed(&self.0.spare[0], spare[0]);
+        store_relaxed(&self.0.spare[1], spare[1]);
     }
 
     /// Keeps none.
     #[inline(always)]
     pub(crate) fn clear_spare(&self) {
-        self.store(SPARE, 0);
+        store_relaxed(&self.0.spare[0], 0);
     }
 
     /// The slab where a block of this class was found last.
     #[expect(clippy::cast_possible_truncation, reason = "a slab was stored there")]
     pub(crate) fn home(&self, class: SizeClass) -> u32 {
-        self.load(HOMES + class.index() as u64) as u32
+        load_relaxed(&self.0.homes[class.index()]) as u32
     }
 
     /// Remembers where a block of this class was found.
     pub(crate) fn set_home(&self, class: SizeClass, slab: u32) {
-        self.store(HOMES + class.index() as u64, slab.into());
+        store_relaxed(&self.0.homes[class.index()], slab.into());
     }
 
     /// The slab at which a scan of block words goes on.
     #[expect(clippy::cast_possible_truncation, reason = "a slab was stored there")]
     pub(crate) fn scanned(&self) -> u32 {
-        self.load(SCANNED) as u32
+        load_relaxed(&self.0.scanned) as u32
     }
 
     /// Remembers where a scan of block words goes on.
     pub(crate) fn set_scanned(&self, slab: u32) {
-        self.store(SCANNED, slab.into());
+        store_relaxed(&self.0.scanned, slab.into());
     }
 }
 
@@ -177,8 +176,8 @@ impl Drop for Hold<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.store(UNSETTLED, 1);
+            store_relaxed(&self.0.unsettled, 1);
         }
-        self.words.store(self.at + TAKEN, 0, Store::Release);
+        give_back(&self.0.taken);
     }
 }

@@ -26,7 +26,7 @@ pub struct Recovered {
 impl<M: Memory> Arena<M> {
     /// Frees the record of every dead process and settles every orphaned line. Idempotent; may be
     /// killed at any point and run again by another.
-    pub fn recover(&self, lease: &mut Lease<'_, M>, index: &dyn Index) -> Recovered {
+    pub fn recover(&self, lease: &Lease<'_, M>, index: &dyn Index) -> Recovered {
         let mut recovered = Recovered { processes: self.bury(), blocks: 0 };
         let Some(me) = self.identity() else {
             return recovered;
@@ -51,7 +51,7 @@ impl<M: Memory> Arena<M> {
 impl<M: Memory> Lease<'_, M> {
     /// Puts this line in order after a lessee that unwound in the middle of an operation. Where the
     /// index gives no answer, the line goes on naming what is unsettled.
-    pub fn settle_own(&mut self, index: &dyn Index) {
+    pub fn settle_own(&self, index: &dyn Index) {
         let number = self.number();
         let mut recovered = Recovered::default();
         if self.settle(number, index, &mut recovered) {
@@ -61,12 +61,7 @@ impl<M: Memory> Lease<'_, M> {
 
     /// Settles every block that a line names; then the line names none. `false`: the index gave no
     /// answer, and the line still names what is unsettled.
-    pub(crate) fn settle(
-        &mut self,
-        number: u32,
-        index: &dyn Index,
-        recovered: &mut Recovered,
-    ) -> bool {
+    pub(crate) fn settle(&self, number: u32, index: &dyn Index, recovered: &mut Recovered) -> bool {
         let line = Line(self.layout().line(number));
         for at in [line.reaped_block(), line.old_block(), line.spare_block(), line.new_block()] {
             let named = self.memory().load(at, Load::Acquire);
@@ -87,7 +82,7 @@ impl<M: Memory> Lease<'_, M> {
     }
 
     fn settle_block(
-        &mut self,
+        &self,
         block: Block,
         number: u32,
         old_generation: Option<u64>,
@@ -137,7 +132,7 @@ impl<M: Memory> Lease<'_, M> {
     }
 
     /// Takes an unreferenced block over and frees it.
-    fn reap_block(&mut self, block: Block, word: BlockWord, index: &dyn Index) -> bool {
+    fn reap_block(&self, block: Block, word: BlockWord, index: &dyn Index) -> bool {
         let reaped = Line(self.layout().line(self.number())).reaped_block();
         let me = self.number();
         self.memory().store(reaped, block.unit().into(), Store::Relaxed);

@@ -55,10 +55,29 @@ pub(crate) fn load_relaxed(word: &Word) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
+/// Reads a word; what precedes the release that stored it is visible afterwards.
+#[inline(always)]
+pub(crate) fn load_acquire(word: &Word) -> u64 {
+    word.load(Ordering::Acquire)
+}
+
 /// Writes a word with no order.
 #[inline(always)]
 pub(crate) fn store_relaxed(word: &Word, value: u64) {
     word.store(value, Ordering::Relaxed);
+}
+
+/// Sets a word of the process's own that is 0 to 1, if nobody else did; whoever reads it so sees
+/// what the one before it did.
+#[inline(always)]
+pub(crate) fn take(word: &Word) -> bool {
+    word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
+/// Sets a word back that was taken.
+#[inline(always)]
+pub(crate) fn give_back(word: &Word) {
+    word.store(0, Ordering::Release);
 }
 
 #[inline(always)]

@@ -105,15 +105,21 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.load(self.at + 2, Load::Relaxed)
     }
 
+    /// The lengths that the entry claims.
+    #[inline(always)]
+    pub(crate) fn claimed_shape(&self) -> EntryShape {
+        EntryShape::from_bits(self.memory.load(self.at + 1, Load::Relaxed))
+    }
+
     /// The lengths, if an entry of these lengths ends inside the memory.
     #[inline(always)]
     pub(crate) fn shape(&self) -> Option<EntryShape> {
-        let shape = EntryShape::from_bits(self.memory.load(self.at + 1, Load::Relaxed));
+        let shape = self.claimed_shape();
         let end = self.at.word() + shape.words();
         (end <= self.memory.word_count()).then_some(shape)
     }
 
-    /// Whether the key is this one; the shape is the entry's own.
+    /// Whether the key is this one; the shape is what the entry claims.
     #[inline(always)]
     pub(crate) fn has_key(&self, shape: EntryShape, key: &[u8]) -> bool {
         shape.key_bytes == key.len() && self.memory.equals(self.at + ENTRY_HEADER_WORDS, key)
@@ -126,11 +132,19 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.prefetch(self.at + 8, 24);
     }
 
-    /// Copies the value out.
+    /// Copies the value out, of an entry whose shape has been checked.
     #[inline(always)]
     pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
-        value.resize(shape.value_bytes, 0);
-        self.memory.read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), value);
+        let is_inside = self.read_claimed_value(shape, value);
+        debug_assert!(is_inside, "the shape has been checked");
+    }
+
+    /// Copies the value out; `false` if one of this shape does not end inside the memory.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn read_claimed_value(&self, shape: EntryShape, value: &mut Vec<u8>) -> bool {
+        let at = self.at + (ENTRY_HEADER_WORDS + shape.key_words());
+        self.memory.read_vec(at, shape.value_bytes, value)
     }
 
     /// Copies the key out.
@@ -218,7 +232,7 @@ impl<'a> Prepared<'a> {
     #[inline(always)]
     pub(crate) fn write<M: Memory>(
         &self,
-        lease: &mut Lease<'_, M>,
+        lease: &Lease<'_, M>,
         memory: &M,
     ) -> Result<Claimed, Error> {
         let claimed = lease

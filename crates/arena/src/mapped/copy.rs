@@ -68,10 +68,24 @@ impl Lanes {
     }
 
     /// Copies the first `out.len()` bytes of the words, which are as many as that touches.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(self, source: &[Word], out: &mut [u8]) {
         let length = out.len();
         debug_assert_eq!(source.len(), length.div_ceil(8));
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Avx512 && is_four_lanes(length) {
+            let start = source.as_ptr().cast();
+            // SAFETY: `source` and `out` have `length` bytes, a multiple of 8 between two and four
+            // lanes; nobody else refers to `out`. The value of `self` proves that the processor has
+            // the lanes.
+            return unsafe { x86::copy_four_lanes(start, out.as_mut_ptr(), length) };
+        }
+        self.read_any(source, out);
+    }
+
+    #[inline(never)]
+    fn read_any(self, source: &[Word], out: &mut [u8]) {
+        let length = out.len();
         #[cfg(target_arch = "x86_64")]
         if length >= RUN_BYTES_MIN && self != Self::Words {
             // SAFETY: `source` has every word that the bytes touch; nobody else refers to `out`.
@@ -83,10 +97,30 @@ impl Lanes {
     }
 
     /// Copies bytes to the words, which are as many as that touches, the rest of the last one zero.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(self, target: &[Word], bytes: &[u8]) {
         let length = bytes.len();
         debug_assert_eq!(target.len(), length.div_ceil(8));
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Avx512 && is_four_lanes(length) {
+            let start = target.as_ptr().cast_mut().cast();
+            // SAFETY: `target` and `bytes` have `length` bytes, a multiple of 8 between two and four
+            // lanes; the words may be accessed by anybody at the same time. The value of `self`
+            // proves that the processor has the lanes.
+            return unsafe { x86::copy_four_lanes(bytes.as_ptr(), start, length) };
+        }
+        #[cfg(target_arch = "x86_64")]
+        if self != Self::Words && length == 32 {
+            let start = target.as_ptr().cast_mut().cast();
+            // SAFETY: likewise, of two lanes of 16 bytes, which every x86-64 has.
+            return unsafe { x86::copy_32(bytes.as_ptr(), start) };
+        }
+        self.write_any(target, bytes);
+    }
+
+    #[inline(never)]
+    fn write_any(self, target: &[Word], bytes: &[u8]) {
+        let length = bytes.len();
         #[cfg(target_arch = "x86_64")]
         if length >= RUN_BYTES_MIN && self != Self::Words {
             // SAFETY: `target` has every word that the bytes touch, and they may be accessed by
@@ -99,8 +133,21 @@ impl Lanes {
     }
 
     /// Sets all the words to zero.
-    #[inline]
+    #[inline(always)]
     pub(super) fn zero(self, target: &[Word]) {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Avx512 && is_four_lanes(size_of_val(target)) {
+            let start = target.as_ptr().cast_mut().cast();
+            // SAFETY: the range is that of `target`, whose words may be accessed by anybody at the
+            // same time: a multiple of 8 bytes between two and four lanes. The value of `self`
+            // proves that the processor has the lanes.
+            return unsafe { x86::zero_four_lanes(start, size_of_val(target)) };
+        }
+        self.zero_any(target);
+    }
+
+    #[inline(never)]
+    fn zero_any(self, target: &[Word]) {
         #[cfg(target_arch = "x86_64")]
         if target.len() >= RUN_BYTES_MIN / 8 && self != Self::Words {
             let start = target.as_ptr().cast_mut().cast();
@@ -114,11 +161,11 @@ impl Lanes {
     }
 
     /// Whether the words, which are as many as the bytes touch, hold the bytes and then zeros.
-    #[inline]
+    #[inline(always)]
     pub(super) fn equals(self, source: &[Word], bytes: &[u8]) -> bool {
         debug_assert_eq!(source.len(), bytes.len().div_ceil(8));
         #[cfg(target_arch = "x86_64")]
-        if bytes.len() >= 16 && self != Self::Words {
+        if bytes.len() >= 16 && (self == Self::Avx512 || self != Self::Words) {
             let run = bytes.len() & !7;
             let (start, key) = (source.as_ptr().cast(), bytes.as_ptr());
             // SAFETY: `run` bytes from the start lie in `source` and in `bytes`; `run` is a
@@ -144,6 +191,15 @@ impl Lanes {
             matches | u32::from(load_relaxed(word) >> 32 == u64::from(tag)) << lane
         })
     }
+}
+
+/// Whether so many bytes are whole words and fill more than two and at most four lanes of 64 bytes.
+/// What small sessions need is copied in line: a call in the middle of a look-up costs as much as
+/// the copy.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+const fn is_four_lanes(bytes: usize) -> bool {
+    bytes.wrapping_sub(136).rotate_right(3) <= 15
 }
 
 /// Asks the processor to bring the line of an address near, which may be any.

@@ -18,7 +18,7 @@ use super::options::{Access, Grant, MappingOptions, MappingReport};
 use super::{io_error, smaps};
 use crate::error::SegmentError;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
-use crate::words::{Word, word_methods};
+use crate::words::{Word, load_acquire, word_methods};
 
 /// Words of a shared mapping: of a file, or of a memory descriptor without a name.
 ///
@@ -32,6 +32,8 @@ use crate::words::{Word, word_methods};
 pub struct MappedMemory {
     base: NonNull<Word>,
     word_count: usize,
+    /// Whole cache lines in the memory.
+    line_count: u64,
     /// As `word_count`, or 0 where the mapping is read-only: the bounds check of a write is the
     /// check of the permission.
     word_count_writable: usize,
@@ -89,6 +91,7 @@ impl MappedMemory {
         let memory = Self {
             base,
             word_count,
+            line_count: (word_count / 8) as u64,
             word_count_writable: if access == Access::ReadWrite { word_count } else { 0 },
             lanes: Lanes::detect(),
             mapped: Arc::new(Mapped { mapping, descriptor, path: path.to_owned(), report }),
@@ -174,6 +177,19 @@ impl MappedMemory {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.word_count) }
     }
 
+    /// The cache line that starts here; `None` where none starts or the memory ends within it.
+    #[inline(always)]
+    fn line(&self, at: Offset) -> Option<&[Word; 8]> {
+        // The three bits that are 0 in a line's first word become the highest ones.
+        if at.word().rotate_right(3) >= self.line_count {
+            return None;
+        }
+        let line = self.base.as_ptr().wrapping_add(index(at.word())).cast::<[Word; 8]>();
+        // SAFETY: `at` is 8 times a number below that of the memory's whole lines, so all 8 words
+        // lie inside it; that they may be referred to as words is argued in `words`.
+        Some(unsafe { &*line })
+    }
+
     /// The words that may be written: all or none.
     #[inline(always)]
     fn words_writable(&self) -> &[Word] {
@@ -215,6 +231,18 @@ impl Memory for MappedMemory {
         self.lanes.read(run(self.words(), at, out.len().div_ceil(8)), out);
     }
 
+    #[inline(always)]
+    #[track_caller]
+    fn read_vec(&self, at: Offset, bytes: usize, out: &mut Vec<u8>) -> bool {
+        let start = index(at.word());
+        let Some(run) = self.words().get(start..start.wrapping_add(bytes.div_ceil(8))) else {
+            return false;
+        };
+        out.resize(bytes, 0);
+        self.lanes.read(run, out);
+        true
+    }
+
     #[inline]
     #[track_caller]
     fn write_bytes(&self, at: Offset, bytes: &[u8]) {
@@ -228,10 +256,12 @@ impl Memory for MappedMemory {
         self.lanes.zero(run(self.words_writable(), at, count));
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn equals(&self, at: Offset, bytes: &[u8]) -> bool {
-        self.lanes.equals(run(self.words(), at, bytes.len().div_ceil(8)), bytes)
+        let start = index(at.word());
+        let run = self.words().get(start..start.wrapping_add(bytes.len().div_ceil(8)));
+        run.is_some_and(|run| self.lanes.equals(run, bytes))
     }
 
     #[inline(always)]
@@ -240,16 +270,19 @@ impl Memory for MappedMemory {
         debug_assert!(lanes <= 8, "a match covers at most one line");
         // Wide only where the run starts a line, which is then read whole: a run that crosses into
         // a second line would wait for a second miss.
-        let line = index(at.word());
-        if line.is_multiple_of(8) && line < self.word_count & !7 {
-            let line = self.base.as_ptr().wrapping_add(line).cast::<[Word; 8]>();
-            // SAFETY: both the line's start and the end of the last whole line in the memory are
-            // multiples of 8, so the start being below that end puts all 8 words inside it; that
-            // they may be referred to as words is argued in `words`.
-            let line = unsafe { &*line };
-            return self.lanes.match_line(line, tag) & ((1 << lanes) - 1);
+        match self.line(at) {
+            Some(line) => self.lanes.match_line(line, tag) & ((1 << lanes) - 1),
+            None => self.match_words(at, tag, lanes),
         }
-        self.match_words(at, tag, lanes)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+        match self.line(at) {
+            Some(line) => (load_acquire(&line[0]), self.lanes.match_line(line, tag)),
+            None => (self.load(at, Load::Acquire), self.match_words(at, tag, 8)),
+        }
     }
 
     #[inline(always)]

@@ -70,6 +70,41 @@ pub(super) unsafe fn copy_in(lanes: Lanes, source: *const u8, target: &[Word], l
     }
 }
 
+/// Copies two lanes of 64 bytes from the start and two from the end, which may overlap.
+///
+/// # Safety
+///
+/// As [`copy_words`], `length` being between two lanes and four, the lanes those of AVX-512.
+#[inline(always)]
+pub(super) unsafe fn copy_four_lanes(source: *const u8, target: *mut u8, length: usize) {
+    // SAFETY: all four lanes lie within `length`.
+    unsafe { Lane64::ends_2(source, target, length - 2 * Lane64::BYTES) };
+}
+
+/// Copies two lanes of 16 bytes.
+///
+/// # Safety
+///
+/// As [`copy_words`], for 32 bytes.
+#[inline(always)]
+pub(super) unsafe fn copy_32(source: *const u8, target: *mut u8) {
+    // SAFETY: both lanes lie within the 32 bytes.
+    unsafe { Lane16::ends_1(source, target, Lane16::BYTES) };
+}
+
+/// Sets two lanes of 64 bytes from the start and two from the end to zero.
+///
+/// # Safety
+///
+/// As [`copy_four_lanes`], for `target` alone.
+#[inline(always)]
+pub(super) unsafe fn zero_four_lanes(target: *mut u8, length: usize) {
+    for at in [0, Lane64::BYTES, length - 2 * Lane64::BYTES, length - Lane64::BYTES] {
+        // SAFETY: each of the four lanes lies within `length`.
+        unsafe { Lane64::zero_1(target.wrapping_add(at)) };
+    }
+}
+
 /// Copies whole words, one side of them shared.
 ///
 /// # Safety

@@ -123,9 +123,9 @@ impl<M: Memory> SharedHeap<M> {
     pub fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
         let heap = Self::over(Arena::attach(memory, &options::expected(environment), environment)?);
         if let Some(identity) = heap.arena.identity()
-            && let Ok(mut lease) = heap.lease()
+            && let Ok(lease) = heap.lease()
         {
-            heap.free_all_of(identity.record, &mut lease);
+            heap.free_all_of(identity.record, &lease);
         }
         Ok(heap)
     }
@@ -149,7 +149,7 @@ impl<M: Memory> SharedHeap<M> {
 
     /// A lease on a line in order.
     fn lease(&self) -> Result<Lease<'_, M>, HeapError> {
-        let mut lease = self.arena.lease()?;
+        let lease = self.arena.lease()?;
         if lease.is_unsettled() {
             lease.settle_own(self);
         }
@@ -173,12 +173,12 @@ impl<M: Memory> SharedHeap<M> {
         let (Some(class), true) = (class, bytes <= bytes_max) else {
             return Err(HeapError::TooLarge { bytes, bytes_max });
         };
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         let claimed = match lease.claim(class) {
             Ok(claimed) => claimed,
-            Err(_) => self.claim_after_recovery(class, bytes, &mut lease)?,
+            Err(_) => self.claim_after_recovery(class, bytes, &lease)?,
         };
-        self.own(claimed, bytes, &mut lease)
+        self.own(claimed, bytes, &lease)
     }
 
     #[cold]
@@ -186,7 +186,7 @@ impl<M: Memory> SharedHeap<M> {
         &'a self,
         class: SizeClass,
         bytes: u64,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<Claimed, HeapError> {
         let freed = self.recover_with(lease).blocks;
         let claimed = if freed == 0 { None } else { lease.claim(class).ok() };
@@ -199,9 +199,10 @@ impl<M: Memory> SharedHeap<M> {
         &self,
         claimed: Claimed,
         bytes: u64,
-        lease: &mut Lease<'_, M>,
+        lease: &Lease<'_, M>,
     ) -> Result<Allocation, HeapError> {
-        let (number, generation) = (self.number_at(claimed.word_at()), claimed.generation());
+        let number = self.arena.layout().granule(claimed.block()).unwrap_or(u32::MAX);
+        let generation = claimed.generation();
         let owner = OwnerWord::new(generation, Holder::Process(self.me()?));
         let size = SizeWord::new(generation, bytes);
         self.memory().store(self.size_at(number), size.bits(), Store::Relaxed);
@@ -240,8 +241,8 @@ impl<M: Memory> SharedHeap<M> {
             Holder::Kept => {}
             _ => self.check_mine(allocation, owner)?,
         }
-        let mut lease = self.lease()?;
-        if self.release(allocation.number, owner, &mut lease) {
+        let lease = self.lease()?;
+        if self.release(allocation.number, owner, &lease) {
             return Ok(());
         }
         Err(HeapError::Freed { allocation })
@@ -249,7 +250,7 @@ impl<M: Memory> SharedHeap<M> {
 
     /// Takes a block from its owner and retires it. `false`: another hand was quicker.
     #[inline]
-    fn release(&self, number: u32, owner: OwnerWord, lease: &mut Lease<'_, M>) -> bool {
+    fn release(&self, number: u32, owner: OwnerWord, lease: &Lease<'_, M>) -> bool {
         let is_owned = || self.owner(number) == owner;
         let Some((block, class)) = self.block(number) else {
             return false;
@@ -391,8 +392,8 @@ impl<M: Memory> SharedHeap<M> {
     /// }
     /// ```
     pub fn detach(self) {
-        if let (Ok(me), Ok(mut lease)) = (self.me(), self.lease()) {
-            self.free_all_of(me, &mut lease);
+        if let (Ok(me), Ok(lease)) = (self.me(), self.lease()) {
+            self.free_all_of(me, &lease);
         }
         self.arena.detach();
     }
@@ -467,10 +468,6 @@ impl<M: Memory> SharedHeap<M> {
     /// The block with this number, as its slab is divided.
     fn block(&self, number: u32) -> Option<(Block, SizeClass)> {
         self.arena.numbered_block(number)
-    }
-
-    fn number_at(&self, word: Offset) -> u32 {
-        self.arena.layout().block_number_at(word)
     }
 
     fn owner(&self, number: u32) -> OwnerWord {

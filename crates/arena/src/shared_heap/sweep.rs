@@ -21,28 +21,24 @@ impl<M: Memory> SharedHeap<M> {
     /// Frees what dead processes owned, and finishes or undoes what they were doing. Anyone may call
     /// it at any time, while others work; it may be killed at any point and run again.
     pub fn recover(&self) -> Result<HeapRecovered, HeapError> {
-        let mut lease = self.lease()?;
-        Ok(self.recover_with(&mut lease))
+        let lease = self.lease()?;
+        Ok(self.recover_with(&lease))
     }
 
-    pub(super) fn recover_with<'a>(&'a self, lease: &mut Lease<'a, M>) -> HeapRecovered {
+    pub(super) fn recover_with<'a>(&'a self, lease: &Lease<'a, M>) -> HeapRecovered {
         let recovered = self.arena.recover(lease, self);
         let blocks = self.free_where(lease, |record| self.is_departed(record));
         HeapRecovered { processes: recovered.processes, blocks: recovered.blocks + blocks }
     }
 
     /// Frees all that a record owns: the caller's own, before it works or after.
-    pub(super) fn free_all_of<'a>(&'a self, record: RecordIndex, lease: &mut Lease<'a, M>) -> u32 {
+    pub(super) fn free_all_of<'a>(&'a self, record: RecordIndex, lease: &Lease<'a, M>) -> u32 {
         self.free_where(lease, |owner| owner == record)
     }
 
     /// Frees the blocks of some processes. Whether a process is one is asked after its block's owner
     /// word was read, so a successor under the same record loses nothing: it writes another word.
-    fn free_where<'a>(
-        &'a self,
-        lease: &mut Lease<'a, M>,
-        is_one: impl Fn(RecordIndex) -> bool,
-    ) -> u32 {
+    fn free_where<'a>(&'a self, lease: &Lease<'a, M>, is_one: impl Fn(RecordIndex) -> bool) -> u32 {
         let mut freed = 0;
         for number in 0..self.blocks {
             let owner = self.owner(number);
@@ -79,12 +75,12 @@ impl<M: Memory> SharedHeap<M> {
     /// Frees every allocation and every root, whoever owns them. Not atomic: what others allocate
     /// meanwhile may or may not be freed. Handles to what was freed say so.
     pub fn reset(&self) -> Result<u32, HeapError> {
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         let mut freed = 0;
         for number in 0..self.blocks {
             let owner = self.owner(number);
             if !matches!(owner.holder(), Holder::Nobody | Holder::Damaged) {
-                freed += u32::from(self.release(number, owner, &mut lease));
+                freed += u32::from(self.release(number, owner, &lease));
             }
         }
         // Each failed turn means that somebody changed the roots meanwhile.

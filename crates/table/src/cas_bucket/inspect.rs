@@ -59,24 +59,19 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `clear` of the contract: unlinks each entry as `remove` does.
     pub(super) fn remove_all(&self) -> Result<u64, Error> {
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         let mut removed = 0;
         for bucket in 0..self.buckets() {
             let live = self.load_header(self.bucket_at(bucket))?.live();
             for number in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
-                removed += u64::from(self.empty(Home::new(bucket), number, &mut lease)?);
+                removed += u64::from(self.empty(Home::new(bucket), number, &lease)?);
             }
         }
         Ok(removed)
     }
 
     /// Unlinks what a slot holds, if it holds anything.
-    fn empty<'a>(
-        &'a self,
-        home: Home,
-        number: u32,
-        lease: &mut Lease<'a, M>,
-    ) -> Result<bool, Error> {
+    fn empty<'a>(&'a self, home: Home, number: u32, lease: &Lease<'a, M>) -> Result<bool, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             let header = self.load_header(self.at(home))?;
@@ -182,7 +177,8 @@ impl<M: Memory> CasBucket<M> {
                 audit.find(format!("bucket {bucket} slot {number}: the entry belongs elsewhere"));
             } else if self.arena.hasher().hash(&key) != entry.hash() {
                 audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
-            } else if let Search::Found(first) = self.search(home, header, &key)
+            } else if let Ok((_, matches)) = self.load_matches(home, at)
+                && let Search::Found(first) = self.search(home, at, matches & header.live(), &key)
                 && first.live_bit != 1 << number
             {
                 audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));

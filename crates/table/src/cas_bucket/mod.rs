@@ -200,15 +200,20 @@ impl<M: Memory> CasBucket<M> {
         self.rest + (bucket & self.bucket_mask) * 16
     }
 
+    /// A line for one operation, in order. `None`: see [`Arena::lease_error`].
     #[inline(always)]
+    fn try_lease(&self) -> Option<Lease<'_, M>> {
+        let lease = self.arena.try_lease()?;
+        Some(if lease.is_unsettled() { self.settled(lease) } else { lease })
+    }
+
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
-        let lease = self.arena.lease()?;
-        Ok(if lease.is_unsettled() { self.settled(lease) } else { lease })
+        self.try_lease().ok_or_else(|| self.arena.lease_error().into())
     }
 
     /// Puts the line of a lessee that unwound in order.
     #[cold]
-    fn settled<'a>(&'a self, mut lease: Lease<'a, M>) -> Lease<'a, M> {
+    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Lease<'a, M> {
         lease.settle_own(self);
         lease
     }
@@ -386,8 +391,8 @@ impl<M: Memory> Table for CasBucket<M> {
     }
 
     fn recover(&self) -> Result<Recovery, Error> {
-        let mut lease = self.lease()?;
-        Ok(self.arena.recover(&mut lease, self).into())
+        let lease = self.lease()?;
+        Ok(self.arena.recover(&lease, self).into())
     }
 }
 

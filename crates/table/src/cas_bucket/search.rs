@@ -15,8 +15,17 @@ pub(super) struct Found<'a, M> {
     /// Bit of its slot in the header.
     pub(super) live_bit: u32,
     pub(super) slot: Slot,
+    /// What the entry claims, in the case of a damaged one more than there is.
     pub(super) shape: EntryShape,
     pub(super) entry: EntryView<'a, M>,
+}
+
+impl<M> Found<'_, M> {
+    /// What is wrong with an entry whose value does not end inside the memory, and where.
+    #[cold]
+    pub(super) const fn damaged_lengths(&self) -> (&'static str, u64) {
+        ("entry lengths", self.slot.block().offset().word())
+    }
 }
 
 /// What a search saw.
@@ -81,7 +90,13 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     pub(super) fn load_header(&self, at: Offset) -> Result<Header, Error> {
         // ORDERING(R1): acquire, pairs with W2 and W3.
-        let header = Header::from_bits(self.memory().load(at, Load::Acquire));
+        let header = self.memory().load(at, Load::Acquire);
+        self.sound_header(at, header)
+    }
+
+    #[inline(always)]
+    fn sound_header(&self, at: Offset, header: u64) -> Result<Header, Error> {
+        let header = Header::from_bits(header);
         if !header.is_sound(self.dead_bits) {
             return Err(Error::Corrupt { what: "bucket header", word: at.word() });
         }
@@ -96,24 +111,31 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
-    /// Slots that are live and carry the tag: bit `i` speaks of slot `i`.
+    /// The bucket's header, if it is one, and which slots are live in it and carry the key's tag: bit
+    /// `i` speaks of slot `i`.
     #[inline(always)]
-    fn matches(&self, home: Home, header: Header) -> u32 {
-        let live = header.live();
+    pub(super) fn load_matches(&self, home: Home, at: Offset) -> Result<(Header, u32), Error> {
         if self.slots < FIRST_SLOTS {
-            return self.matches_in_few(home, live);
+            return self.load_matches_of_few(home);
         }
-        let mut matches = self.memory().match_tags(self.at(home), home.tag(), 8) >> 1;
+        // ORDERING(R1): acquire, pairs with W2 and W3.
+        let (header, matches) = self.memory().load_and_match(at, home.tag());
+        let header = self.sound_header(at, header)?;
+        let live = header.live();
+        let mut matches = matches >> 1;
         if live >> FIRST_SLOTS != 0 {
             matches |= self.matches_in_rest(home, live);
         }
-        matches & live
+        Ok((header, matches & live))
     }
 
     /// The same in a bucket that does not fill its line.
     #[cold]
-    fn matches_in_few(&self, home: Home, live: u32) -> u32 {
-        self.memory().match_tags(self.at(home), home.tag(), self.slots + 1) >> 1 & live
+    fn load_matches_of_few(&self, home: Home) -> Result<(Header, u32), Error> {
+        let at = self.at(home);
+        let header = self.load_header(at)?;
+        let matches = self.memory().match_tags(at, home.tag(), self.slots + 1);
+        Ok((header, matches >> 1 & header.live()))
     }
 
     /// The same for the slots of the second part.
@@ -127,14 +149,14 @@ impl<M: Memory> CasBucket<M> {
         matches
     }
 
-    /// Looks for a key among the slots that are live in `header`.
+    /// Looks for a key among the slots that are live and carry its tag.
     #[inline(always)]
-    pub(super) fn search(&self, home: Home, header: Header, key: &[u8]) -> Search<'_, M> {
-        let matches = self.matches(home, header);
+    pub(super) fn search(&self, home: Home, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
         if matches == 0 {
             return Search::Absent;
         }
-        match self.try_slot(home, matches.trailing_zeros(), key) {
+        let number = matches.trailing_zeros();
+        match self.try_slot(self.slot_of(home, at, number), number, key) {
             Search::Absent => self.search_rest(home, matches & (matches - 1), key),
             seen => seen,
         }
@@ -144,7 +166,8 @@ impl<M: Memory> CasBucket<M> {
     #[cold]
     fn search_rest(&self, home: Home, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
-            match self.try_slot(home, matches.trailing_zeros(), key) {
+            let number = matches.trailing_zeros();
+            match self.try_slot(self.slot_at(home.hash(), number), number, key) {
                 Search::Absent => matches &= matches - 1,
                 seen => return seen,
             }
@@ -152,19 +175,29 @@ impl<M: Memory> CasBucket<M> {
         Search::Absent
     }
 
+    /// The word of a slot of a key's bucket, whose header is at `at`.
+    #[inline(always)]
+    fn slot_of(&self, home: Home, at: Offset, number: u32) -> Offset {
+        if number < FIRST_SLOTS {
+            return at + u64::from(number + 1);
+        }
+        self.slot_of_rest(home, number)
+    }
+
+    #[cold]
+    fn slot_of_rest(&self, home: Home, number: u32) -> Offset {
+        self.slot_at(home.hash(), number)
+    }
+
     /// Compares the key with that of the entry which one slot of the bucket names.
     #[inline(always)]
-    fn try_slot(&self, home: Home, number: u32, key: &[u8]) -> Search<'_, M> {
-        let at = self.slot_at(home.hash(), number);
+    fn try_slot(&self, at: Offset, number: u32, key: &[u8]) -> Search<'_, M> {
         let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { what: "slot's block", word: at.word() };
         };
         entry.prefetch();
-        let Some(shape) = entry.shape() else {
-            let word = slot.block().offset().word();
-            return Search::Damaged { what: "entry lengths", word };
-        };
+        let shape = entry.claimed_shape();
         if !entry.has_key(shape, key) {
             return Search::Absent;
         }
@@ -206,18 +239,22 @@ impl<M: Memory> CasBucket<M> {
 
     #[inline(always)]
     fn look_once(&self, home: Home, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
-        let header = self.load_header(self.at(home))?;
-        let matches = self.matches(home, header);
+        // Once, here: after each acquire the compiler would compute it anew.
+        let at = self.at(home);
+        let (header, matches) = self.load_matches(home, at)?;
         let mut seen = None;
         if matches == 0 {
             value.clear();
-        } else if let Search::Found(found) = self.try_slot(home, matches.trailing_zeros(), key) {
-            seen = Some(found.entry.metadata());
-            found.entry.read_value(found.shape, value);
+        } else if let number = matches.trailing_zeros()
+            && let Search::Found(found) = self.try_slot(self.slot_of(home, at, number), number, key)
+            && let metadata = found.entry.metadata()
+            && found.entry.read_claimed_value(found.shape, value)
+        {
+            seen = Some(metadata);
         } else {
-            return self.look_at_all(home, header, key, value);
+            return self.look_at_all(home, (header, matches), key, value);
         }
-        let unchanged = self.is_unchanged(self.at(home), header);
+        let unchanged = self.is_unchanged(at, header);
         Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
     }
 
@@ -226,25 +263,28 @@ impl<M: Memory> CasBucket<M> {
     fn look_at_all(
         &self,
         home: Home,
-        header: Header,
+        (header, matches): (Header, u32),
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Result<Look, Error> {
         let mut seen = None;
-        match self.search(home, header, key) {
+        let damage = match self.search(home, self.at(home), matches, key) {
             Search::Found(found) => {
                 seen = Some(found.entry.metadata());
-                found.entry.read_value(found.shape, value);
+                let is_whole = found.entry.read_claimed_value(found.shape, value);
+                (!is_whole).then(|| found.damaged_lengths())
             }
-            Search::Absent => value.clear(),
-            Search::Damaged { what, word } => {
-                if self.is_unchanged(self.at(home), header) {
-                    return Err(Error::Corrupt { what, word });
-                }
+            Search::Absent => {
+                value.clear();
+                None
             }
+            Search::Damaged { what, word } => Some((what, word)),
+        };
+        match (self.is_unchanged(self.at(home), header), damage) {
+            (true, Some((what, word))) => Err(Error::Corrupt { what, word }),
+            (true, None) => Ok(Look::Seen(seen)),
+            (false, _) => Ok(Look::Changed),
         }
-        let unchanged = self.is_unchanged(self.at(home), header);
-        Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
     }
 
     pub(super) fn contended(&self, home: Home) -> Error {

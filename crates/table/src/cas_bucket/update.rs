@@ -36,6 +36,15 @@ struct Place {
     live_bit: u32,
 }
 
+/// What a rule says before anything changes.
+enum Settled {
+    /// Something has to change.
+    Undone,
+    Done(Effect),
+    /// What is wrong with the entry, and where.
+    Damaged((&'static str, u64)),
+}
+
 /// What one attempt to unlink came to.
 enum Unlink {
     /// The metadata of what is gone, or that there was nothing.
@@ -63,7 +72,7 @@ impl<M: Memory> CasBucket<M> {
         existing: &mut Vec<u8>,
         is_dead: &dyn Fn(u64) -> bool,
     ) -> Result<Insert, Error> {
-        Ok(match self.update_entry(entry, &mut Rule::Insert { existing, is_dead })? {
+        Ok(match self.update_entry(entry, Rule::Insert { existing, is_dead })? {
             Effect::Kept { metadata } => Insert::Exists { metadata },
             _ => {
                 existing.clear();
@@ -74,7 +83,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `put` of the contract.
     pub(super) fn put_entry(&self, entry: Entry<'_>) -> Result<Put, Error> {
-        Ok(match self.update_entry(entry, &mut Rule::Put)? {
+        Ok(match self.update_entry(entry, Rule::Put)? {
             Effect::Replaced => Put::Replaced,
             _ => Put::Inserted,
         })
@@ -82,40 +91,55 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `replace` of the contract.
     pub(super) fn replace_entry(&self, entry: Entry<'_>) -> Result<Replace, Error> {
-        Ok(match self.update_entry(entry, &mut Rule::Replace)? {
+        Ok(match self.update_entry(entry, Rule::Replace)? {
             Effect::Replaced => Replace::Replaced,
             _ => Replace::Absent,
         })
     }
 
-    fn update_entry(&self, entry: Entry<'_>, rule: &mut Rule<'_>) -> Result<Effect, Error> {
+    fn update_entry(&self, entry: Entry<'_>, mut rule: Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
         self.memory().prefetch(self.at(home), 8);
-        let mut lease = self.lease()?;
+        let Some(lease) = self.try_lease() else {
+            return Err(self.arena.lease_error().into());
+        };
         // The first attempt stands alone, so that what only repetitions need is not computed ahead.
         let mut draft = None;
-        let first = self.turn(home, &prepared, rule, &mut lease, &mut draft);
+        let first = self.turn(home, &prepared, &mut rule, &lease, &mut draft);
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
         }
-        self.attempt_again(first, home, &prepared, &mut lease, draft, |lease, draft| {
-            self.turn(home, &prepared, rule, lease, draft)
+        self.update_again(first, entry, rule, lease, draft)
+    }
+
+    /// Goes on with an update after its first attempt. Everything comes by value: what a call has
+    /// the address of would live in memory from the start.
+    #[cold]
+    fn update_again(
+        &self,
+        first: Result<Turn, Error>,
+        entry: Entry<'_>,
+        mut rule: Rule<'_>,
+        lease: Lease<'_, M>,
+        draft: Option<Draft>,
+    ) -> Result<Effect, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        self.attempt_again(first, &prepared, &lease, draft, |draft| {
+            self.turn(Home::new(prepared.hash), &prepared, &mut rule, &lease, draft)
         })
     }
 
     /// Repeats attempts after the first one, and puts in order what they leave.
-    #[cold]
-    fn attempt_again<'a>(
-        &'a self,
+    fn attempt_again(
+        &self,
         first: Result<Turn, Error>,
-        home: Home,
         prepared: &Prepared<'_>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'_, M>,
         mut draft: Option<Draft>,
-        turn: impl FnMut(&mut Lease<'a, M>, &mut Option<Draft>) -> Result<Turn, Error>,
+        next: impl FnMut(&mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
-        let outcome = self.attempt(first, home, lease, &mut draft, turn);
+        let outcome = self.attempt(first, Home::new(prepared.hash), lease, &mut draft, next);
         // What was prepared and not published goes back.
         if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
@@ -128,13 +152,13 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// Repeats turns. On return `draft` holds what was prepared and not published.
-    fn attempt<'a>(
-        &'a self,
+    fn attempt(
+        &self,
         first: Result<Turn, Error>,
         home: Home,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'_, M>,
         draft: &mut Option<Draft>,
-        mut next: impl FnMut(&mut Lease<'a, M>, &mut Option<Draft>) -> Result<Turn, Error>,
+        mut next: impl FnMut(&mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
         let mut turn = first;
@@ -158,7 +182,7 @@ impl<M: Memory> CasBucket<M> {
                 }
                 Err(error) => return Err(error),
             }
-            turn = next(lease, draft);
+            turn = next(draft);
         }
         Err(self.contended(home))
     }
@@ -170,20 +194,27 @@ impl<M: Memory> CasBucket<M> {
         home: Home,
         prepared: &Prepared<'_>,
         rule: &mut Rule<'_>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
-        let header = self.load_header(self.at(home))?;
-        let found = match self.search(home, header, prepared.entry.key) {
+        let at = self.at(home);
+        let (header, matches) = self.load_matches(home, at)?;
+        let found = match self.search(home, at, matches, prepared.entry.key) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {
                 return self.damaged_or_again(home, header, what, word);
             }
         };
-        if let Some(effect) = Self::settle_without_change(rule, found.as_ref()) {
-            let unchanged = self.is_unchanged(self.at(home), header);
-            return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
+        match Self::settle_without_change(rule, found.as_ref()) {
+            Settled::Undone => {}
+            Settled::Done(effect) => {
+                let unchanged = self.is_unchanged(self.at(home), header);
+                return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
+            }
+            Settled::Damaged((what, word)) => {
+                return self.damaged_or_again(home, header, what, word);
+            }
         }
         self.carry_out(home, header, prepared, found, lease, draft)
     }
@@ -197,7 +228,7 @@ impl<M: Memory> CasBucket<M> {
         header: Header,
         prepared: &Prepared<'_>,
         found: Option<Found<'a, M>>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
         let old = match found {
@@ -212,7 +243,8 @@ impl<M: Memory> CasBucket<M> {
             Err(withheld) => return self.full_or_again(home, header, withheld),
         };
         // Insertions leave one slot, so that a replacement finds one in a full bucket.
-        if old.is_none() && header.live().count_ones() + 1 >= self.slots {
+        let is_last = (header.live() | place.live_bit) == (1 << self.slots) - 1;
+        if old.is_none() && is_last {
             return self.full_or_again(home, header, false);
         }
         self.publish(home, header, (draft, place), old, lease)
@@ -226,7 +258,7 @@ impl<M: Memory> CasBucket<M> {
         home: Home,
         header: Header,
         prepared: &Prepared<'_>,
-        lease: &mut Lease<'_, M>,
+        lease: &Lease<'_, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Result<Place, bool>, Error> {
         let written = match *draft {
@@ -252,7 +284,7 @@ impl<M: Memory> CasBucket<M> {
         header: Header,
         (draft, place): (&mut Option<Draft>, Place),
         old: Option<(Found<'a, M>, Located)>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<Turn, Error> {
         let mut live = header.live() | place.live_bit;
         let mut intended: Option<(Found<'a, M>, Intended)> = None;
@@ -294,19 +326,21 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// What the rule says where nothing has to change, true if the header is unchanged.
-    #[inline]
-    fn settle_without_change(rule: &mut Rule<'_>, found: Option<&Found<'_, M>>) -> Option<Effect> {
+    #[inline(always)]
+    fn settle_without_change(rule: &mut Rule<'_>, found: Option<&Found<'_, M>>) -> Settled {
         match (rule, found) {
             (Rule::Insert { existing, is_dead }, Some(found)) => {
                 let metadata = found.entry.metadata();
                 if is_dead(metadata) {
-                    return None;
+                    Settled::Undone
+                } else if found.entry.read_claimed_value(found.shape, existing) {
+                    Settled::Done(Effect::Kept { metadata })
+                } else {
+                    Settled::Damaged(found.damaged_lengths())
                 }
-                found.entry.read_value(found.shape, existing);
-                Some(Effect::Kept { metadata })
             }
-            (Rule::Replace, None) => Some(Effect::Missing),
-            _ => None,
+            (Rule::Replace, None) => Settled::Done(Effect::Missing),
+            _ => Settled::Undone,
         }
     }
 
@@ -371,25 +405,27 @@ impl<M: Memory> CasBucket<M> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
         self.memory().prefetch(self.at(home), 8);
-        let mut lease = self.lease()?;
-        match self.unlink_once(home, key, value.as_deref_mut(), &mut lease)? {
-            Unlink::Again => self.unlink_again(home, key, value, &mut lease),
+        let Some(lease) = self.try_lease() else {
+            return Err(self.arena.lease_error().into());
+        };
+        match self.unlink_once(home, key, value.as_deref_mut(), &lease)? {
+            Unlink::Again => self.unlink_again(home, key, value, lease),
             Unlink::Done(metadata) => Ok(metadata),
         }
     }
 
     /// Repeats attempts after the first one, which stands alone for the sake of speed.
     #[cold]
-    fn unlink_again<'a>(
-        &'a self,
+    fn unlink_again(
+        &self,
         home: Home,
         key: &[u8],
         mut value: Option<&mut Vec<u8>>,
-        lease: &mut Lease<'a, M>,
+        lease: Lease<'_, M>,
     ) -> Result<Option<u64>, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let turn = self.unlink_once(home, key, value.as_deref_mut(), lease)?;
+            let turn = self.unlink_once(home, key, value.as_deref_mut(), &lease)?;
             if let Unlink::Done(metadata) = turn {
                 return Ok(metadata);
             }
@@ -403,17 +439,22 @@ impl<M: Memory> CasBucket<M> {
         home: Home,
         key: &[u8],
         value: Option<&mut Vec<u8>>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let header = self.load_header(self.at(home))?;
-        match self.search(home, header, key) {
+        let at = self.at(home);
+        let (header, matches) = self.load_matches(home, at)?;
+        match self.search(home, at, matches, key) {
             Search::Found(found) => {
                 let Some(located) = lease.locate(found.slot.block()) else {
                     self.stale_block(home, header, &found)?;
                     return Ok(Unlink::Again);
                 };
-                if let Some(value) = value {
-                    found.entry.read_value(found.shape, value);
+                if let Some(value) = value
+                    && !found.entry.read_claimed_value(found.shape, value)
+                {
+                    let (what, word) = found.damaged_lengths();
+                    self.damaged_or_again(home, header, what, word)?;
+                    return Ok(Unlink::Again);
                 }
                 let metadata = found.entry.metadata();
                 let unlinked = self.unlink_found(home, header, (&found, located), lease)?;
@@ -438,7 +479,7 @@ impl<M: Memory> CasBucket<M> {
         home: Home,
         header: Header,
         (found, located): (&Found<'a, M>, Located),
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<bool, Error> {
         let is_linked = || self.is_unchanged(self.at(home), header);
         let Some(intended) = lease.intend(located, is_linked) else {

@@ -15,8 +15,9 @@ impl<M: Memory> CasBucket<M> {
     /// Loads the header of a key's bucket and looks for the key under it.
     #[inline(always)]
     pub(super) fn seek(&self, home: Home, key: &[u8]) -> Result<(Header, Search<'_, M>), Error> {
-        let header = self.load_header(self.at(home))?;
-        Ok((header, self.search(home, header, key)))
+        let at = self.at(home);
+        let (header, matches) = self.load_matches(home, at)?;
+        Ok((header, self.search(home, at, matches, key)))
     }
 
     /// The version of the entry in a block; `None` if the block is not in use. True if the bucket's

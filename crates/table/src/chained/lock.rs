@@ -74,7 +74,7 @@ impl<M: Memory> Chained<M> {
             u64::from(identity.incarnation) << 32 | owner
         });
         let unsettled = lease.is_unsettled();
-        let mut locked = Locked { table: self, lease, word, written: None };
+        let locked = Locked { table: self, lease, word, written: None };
         let backoff = Backoff::new();
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
@@ -166,12 +166,12 @@ impl<'a, M: Memory> Locked<'a, M> {
             return Ok(written);
         }
         let table = self.table;
-        match prepared.write(&mut self.lease, table.memory()) {
+        match prepared.write(&self.lease, table.memory()) {
             Err(error @ Error::NoBlock { .. }) => {
-                if table.arena.recover(&mut self.lease, &Chains(table)).blocks == 0 {
+                if table.arena.recover(&self.lease, &Chains(table)).blocks == 0 {
                     return Err(error);
                 }
-                prepared.write(&mut self.lease, table.memory())
+                prepared.write(&self.lease, table.memory())
             }
             written => written,
         }

@@ -536,7 +536,7 @@ impl<M: Memory> Table for Chained<M> {
     }
 
     fn recover(&self) -> Result<Recovery, Error> {
-        self.under_lock(|locked| Ok(self.arena.recover(&mut locked.lease, &Chains(self)).into()))
+        self.under_lock(|locked| Ok(self.arena.recover(&locked.lease, &Chains(self)).into()))
     }
 }
 

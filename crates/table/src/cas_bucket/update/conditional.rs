@@ -27,10 +27,10 @@ impl<M: Memory> CasBucket<M> {
     ) -> Result<Effect, Error> {
         match rule {
             contract::Rule::Insert { existing, is_dead } => {
-                let effect = self.update_entry(entry, &mut Rule::Insert { existing, is_dead })?;
+                let effect = self.update_entry(entry, Rule::Insert { existing, is_dead })?;
                 Ok(effect.of_insert(existing))
             }
-            contract::Rule::Replace => self.update_entry(entry, &mut Rule::Replace),
+            contract::Rule::Replace => self.update_entry(entry, Rule::Replace),
             contract::Rule::Put { is_dead } => self.update_on(entry, Demand::Over(is_dead)),
             contract::Rule::Exchange { version } => self.update_on(entry, Demand::Version(version)),
         }
@@ -40,9 +40,9 @@ impl<M: Memory> CasBucket<M> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
         self.memory().prefetch(self.at(home), 8);
-        let mut lease = self.lease()?;
-        self.attempt_again(Ok(Turn::Again), home, &prepared, &mut lease, None, |lease, draft| {
-            self.turn_on(home, &prepared, demand, lease, draft)
+        let lease = self.lease()?;
+        self.attempt_again(Ok(Turn::Again), &prepared, &lease, None, |draft| {
+            self.turn_on(home, &prepared, demand, &lease, draft)
         })
     }
 
@@ -52,7 +52,7 @@ impl<M: Memory> CasBucket<M> {
         home: Home,
         prepared: &Prepared<'_>,
         demand: Demand<'_>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
         let (header, search) = self.seek(home, prepared.entry.key)?;
@@ -99,7 +99,7 @@ impl<M: Memory> CasBucket<M> {
     ) -> Result<Unlinked, Error> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             let (header, search) = self.seek(home, key)?;
@@ -116,7 +116,7 @@ impl<M: Memory> CasBucket<M> {
                         found.entry.read_value(shape, value);
                     }
                     let metadata = found.entry.metadata();
-                    if self.unlink_found(home, header, (&found, located), &mut lease)? {
+                    if self.unlink_found(home, header, (&found, located), &lease)? {
                         return Ok(Unlinked::Removed { metadata });
                     }
                     continue;
@@ -137,7 +137,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `remove_version` of the contract: the block says in which bucket it is linked.
     pub(in crate::cas_bucket) fn unlink_block(&self, version: Version) -> Result<Remove, Error> {
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         if !version.is_of(self.identity) {
             return Ok(Remove::Absent);
         }
@@ -155,7 +155,7 @@ impl<M: Memory> CasBucket<M> {
                     self.stale_block(home, header, &found)?;
                     continue;
                 };
-                if self.unlink_found(home, header, (&found, located), &mut lease)? {
+                if self.unlink_found(home, header, (&found, located), &lease)? {
                     return Ok(Remove::Removed);
                 }
             } else if self.is_unchanged(self.at(home), header) {

@@ -35,13 +35,13 @@ impl<M: Memory> CasBucket<M> {
     ) -> Result<Reservation<'_>, Error> {
         let entry = Entry { key, value: &[], metadata };
         let prepared = Prepared::sized(&self.arena, entry, value_bytes)?;
-        let mut lease = self.lease()?;
-        let block = match prepared.write(&mut lease, self.memory()) {
+        let lease = self.lease()?;
+        let block = match prepared.write(&lease, self.memory()) {
             Err(error @ Error::NoBlock { .. }) => {
-                if self.arena.recover(&mut lease, self).blocks == 0 {
+                if self.arena.recover(&lease, self).blocks == 0 {
                     return Err(error);
                 }
-                prepared.write(&mut lease, self.memory())?
+                prepared.write(&lease, self.memory())?
             }
             written => written?,
         };
@@ -64,36 +64,24 @@ impl<M: Memory> Room for Reserved<'_, M> {
         let home = Home::new(prepared.hash);
         let slot = Slot::new(home.tag(), self.block.block());
         let draft = Some(Draft { block: self.block, slot, place: None });
-        let Some(mut lease) = self.lease.take() else { return Ok(Effect::Missing) };
+        let Some(lease) = self.lease.take() else { return Ok(Effect::Missing) };
         let again = Ok(Turn::Again);
         let (mut rule, demand) = match rule {
             contract::Rule::Insert { existing, is_dead } => {
                 let mut rule = Rule::Insert { existing: &mut *existing, is_dead };
-                let effect = table.attempt_again(
-                    again,
-                    home,
-                    &prepared,
-                    &mut lease,
-                    draft,
-                    |lease, draft| table.turn(home, &prepared, &mut rule, lease, draft),
-                )?;
+                let effect = table.attempt_again(again, &prepared, &lease, draft, |draft| {
+                    table.turn(home, &prepared, &mut rule, &lease, draft)
+                })?;
                 return Ok(effect.of_insert(existing));
             }
             contract::Rule::Replace => (Rule::Replace, None),
             contract::Rule::Put { is_dead } => (Rule::Put, Some(Demand::Over(is_dead))),
             contract::Rule::Exchange { version } => (Rule::Put, Some(Demand::Version(version))),
         };
-        table.attempt_again(
-            again,
-            home,
-            &prepared,
-            &mut lease,
-            draft,
-            |lease, draft| match demand {
-                Some(demand) => table.turn_on(home, &prepared, demand, lease, draft),
-                None => table.turn(home, &prepared, &mut rule, lease, draft),
-            },
-        )
+        table.attempt_again(again, &prepared, &lease, draft, |draft| match demand {
+            Some(demand) => table.turn_on(home, &prepared, demand, &lease, draft),
+            None => table.turn(home, &prepared, &mut rule, &lease, draft),
+        })
     }
 }
 
