@@ -153,6 +153,8 @@ pub trait RowVisitor {
 rows! {
     CasBucket => crate::rows::CasBucket,
         "ours: buckets of one cache line, no locks, a copy that is validated";
+    RobinHood => crate::rows::RobinHood,
+        "ours: pages in Robin Hood order at 75 % fill, updates that anyone finishes";
     Chained => crate::rows::Chained,
         "ours: chains as in 1999 under one lock that is taken over from the dead";
     MutexSlab => crate::rows::MutexSlab,

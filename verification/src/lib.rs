@@ -75,6 +75,7 @@
 
 pub mod engine;
 pub mod faulty;
+pub mod faulty_pages;
 pub mod history;
 pub mod kelly;
 pub mod litmus;

@@ -25,7 +25,7 @@ use std::str::FromStr;
 use crate::spec::Verb;
 
 pub use model::{Order, ScenarioModel};
-pub use subject::{CasBucketSubject, ChainedSubject, Subject, options_for};
+pub use subject::{CasBucketSubject, ChainedSubject, RobinHoodSubject, Subject, options_for};
 
 /// A call in a program.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -119,7 +119,7 @@ fn write_workload(
 
 fn write_row(record: &Record, out: &mut String) -> std::fmt::Result {
     let mut class = match record.table {
-        RowName::CasBucket | RowName::Chained => "ours",
+        RowName::CasBucket | RowName::RobinHood | RowName::Chained => "ours",
         table if table.is_limit() => "limit",
         _ => "",
     }

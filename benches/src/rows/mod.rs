@@ -19,5 +19,8 @@ pub use table::TableRow;
 /// Our default table.
 pub type CasBucket = TableRow<shm_table::CasBucket<MappedMemory>>;
 
+/// The table of the fullest index.
+pub type RobinHood = TableRow<shm_table::RobinHood<MappedMemory>>;
+
 /// The table of 1999.
 pub type Chained = TableRow<shm_table::Chained<MappedMemory>>;

@@ -7,6 +7,7 @@ use crate::chained::Chained;
 use crate::contract::{Design, Table, forward_table};
 use crate::kind::Kind;
 use crate::options::TableOptions;
+use crate::robin_hood::RobinHood;
 
 /// A table of any design; attaches to whatever kind a segment holds.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum AnyTable<M: Memory> {
     Chained(Chained<M>),
     /// See [`CasBucket`].
     CasBucket(CasBucket<M>),
+    /// See [`RobinHood`].
+    RobinHood(RobinHood<M>),
 }
 
 impl<M: Memory> AnyTable<M> {
@@ -24,6 +27,7 @@ impl<M: Memory> AnyTable<M> {
         match kind {
             Kind::Chained => Chained::<M>::word_count(options),
             Kind::CasBucket => CasBucket::<M>::word_count(options),
+            Kind::RobinHood => RobinHood::<M>::word_count(options),
             Kind::Foreign { .. } => Err(foreign(kind)),
         }
     }
@@ -38,6 +42,7 @@ impl<M: Memory> AnyTable<M> {
         Ok(match kind {
             Kind::Chained => Self::Chained(Chained::create(memory, options, environment)?),
             Kind::CasBucket => Self::CasBucket(CasBucket::create(memory, options, environment)?),
+            Kind::RobinHood => Self::RobinHood(RobinHood::create(memory, options, environment)?),
             Kind::Foreign { .. } => return Err(foreign(kind)),
         })
     }
@@ -47,6 +52,7 @@ impl<M: Memory> AnyTable<M> {
         let id = SegmentHeader::peek_kind(&memory)?;
         match Kind::from_id(id) {
             Some(Kind::CasBucket) => CasBucket::attach(memory, environment).map(Self::CasBucket),
+            Some(Kind::RobinHood) => RobinHood::attach(memory, environment).map(Self::RobinHood),
             // A header that names no kind is refused by its first field that is wrong.
             Some(Kind::Chained | Kind::Foreign { .. }) | None => {
                 Chained::attach(memory, environment).map(Self::Chained)
@@ -59,6 +65,7 @@ impl<M: Memory> AnyTable<M> {
         match self {
             Self::Chained(table) => table.detach(),
             Self::CasBucket(table) => table.detach(),
+            Self::RobinHood(table) => table.detach(),
         }
     }
 }
@@ -74,6 +81,7 @@ macro_rules! each {
         match $any {
             AnyTable::Chained($table) => $call,
             AnyTable::CasBucket($table) => $call,
+            AnyTable::RobinHood($table) => $call,
         }
     };
 }

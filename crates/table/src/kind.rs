@@ -8,6 +8,8 @@ pub enum Kind {
     Chained,
     /// Cache-line buckets whose header decides membership.
     CasBucket,
+    /// Robin Hood hashing in pages, whose updates anyone can finish.
+    RobinHood,
     /// A design of somebody else's, which [`from_id`](Kind::from_id) does not know.
     Foreign {
         /// The number that a segment's header records, from 2^32 up.
@@ -19,13 +21,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every design in this crate.
-    pub const ALL: [Self; 2] = [Self::Chained, Self::CasBucket];
+    pub const ALL: [Self; 3] = [Self::Chained, Self::CasBucket, Self::RobinHood];
 
     /// The number that a segment's header records; never reused.
     pub const fn id(self) -> u64 {
         match self {
             Self::Chained => 1,
             Self::CasBucket => 2,
+            Self::RobinHood => 3,
             Self::Foreign { id, .. } => id,
         }
     }
@@ -40,6 +43,7 @@ impl Kind {
         match self {
             Self::Chained => "chained",
             Self::CasBucket => "cas_bucket",
+            Self::RobinHood => "robin_hood",
             Self::Foreign { name, .. } => name,
         }
     }

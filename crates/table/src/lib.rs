@@ -7,6 +7,7 @@
 //! | design | idea | reads | updates |
 //! |---|---|---|---|
 //! | [`CasBucket`] | a header decides what a bucket holds | lock-free, store nothing | lock-free |
+//! | [`RobinHood`] | pages in Robin Hood order; updates that anyone finishes | lock-free, store nothing | lock-free |
 //! | [`Chained`] | chains; one lock, taken over from the dead | under the lock | under the lock |
 //!
 //! [`SharedTable`] is a table of any design in a file or memory descriptor. [`Design`] makes one
@@ -56,6 +57,7 @@ mod entry;
 mod file;
 mod kind;
 mod options;
+mod robin_hood;
 
 pub use any::AnyTable;
 pub use capabilities::{Capabilities, Progress, Verb};
@@ -69,4 +71,5 @@ pub use contract::{
 pub use file::SharedTable;
 pub use kind::Kind;
 pub use options::{TableOptions, TableShape};
+pub use robin_hood::RobinHood;
 pub use shm_arena::HashKind;

@@ -60,7 +60,7 @@ enum Command {
 
 #[derive(Args)]
 struct Planned {
-    /// Only this table: chained or cas_bucket.
+    /// Only this table: chained, cas_bucket or robin_hood.
     #[arg(long, value_parser = table_from_name)]
     table: Option<Kind>,
     /// Only this engine: loom, depth-first, view, shuttle-random or shuttle-pct3.

@@ -1,7 +1,7 @@
 //! What a scenario runs on: a table design, whatever the memory.
 
 use shm_arena::Memory;
-use shm_table::{CasBucket, Chained, Design, HashKind, Kind, TableOptions, TableShape};
+use shm_table::{CasBucket, Chained, Design, HashKind, Kind, RobinHood, TableOptions, TableShape};
 
 use super::Scenario;
 
@@ -65,4 +65,22 @@ impl Subject for CasBucketSubject {
     const NAME: &'static str = Kind::CasBucket.name();
 
     type Table<M: Memory + 'static> = CasBucket<M>;
+}
+
+/// The table of Robin Hood pages.
+#[derive(Clone, Copy, Debug)]
+pub struct RobinHoodSubject;
+
+impl Subject for RobinHoodSubject {
+    const NAME: &'static str = Kind::RobinHood.name();
+
+    type Table<M: Memory + 'static> = RobinHood<M>;
+
+    /// One page with a slot for each key, so that runs go around its end.
+    fn options(scenario: &Scenario) -> TableOptions {
+        let options = options_for(scenario);
+        let slots = u32::from(scenario.keys()).max(2).next_power_of_two();
+        let shape = options.shape.map(|shape| TableShape { slots, ..shape });
+        TableOptions { shape, ..options }
+    }
 }

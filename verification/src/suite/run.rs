@@ -17,7 +17,9 @@ use crate::engine::{
     ShuttleEngine, ViewEngine,
 };
 use crate::memory::{Names, explain};
-use crate::scenario::{CasBucketSubject, ChainedSubject, Scenario, ScenarioModel, Subject};
+use crate::scenario::{
+    CasBucketSubject, ChainedSubject, RobinHoodSubject, Scenario, ScenarioModel, Subject,
+};
 
 /// Accesses after which a swept participant has to have ended.
 const SWEEP_ACCESSES_MAX: u64 = 2_000;
@@ -81,6 +83,7 @@ pub(super) fn dispatch(
     match table {
         Kind::Chained => on_table::<ChainedSubject>(engine, scenario, budget, replay),
         Kind::CasBucket => on_table::<CasBucketSubject>(engine, scenario, budget, replay),
+        Kind::RobinHood => on_table::<RobinHoodSubject>(engine, scenario, budget, replay),
         other => panic!("table {}: name its subject in the suite", other.name()),
     }
 }
@@ -164,6 +167,7 @@ pub(super) fn repeat(point: &ReplayPoint) -> (Outcome, Option<String>) {
     let outcome = dispatch(*table, *engine, scenario, &budget, Some(&point.replay()));
     let story = outcome.failure.as_ref().map(|failure| match table {
         Kind::Chained => story::<ChainedSubject>(*engine, scenario, &budget, failure),
+        Kind::RobinHood => story::<RobinHoodSubject>(*engine, scenario, &budget, failure),
         _ => story::<CasBucketSubject>(*engine, scenario, &budget, failure),
     });
     (outcome, story)

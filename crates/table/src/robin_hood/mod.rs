@@ -1,0 +1,407 @@
+//! Robin Hood hashing in pages: the fullest index at a bounded probe distance, whose updates
+//! anyone can finish and whose look-ups write nothing.
+//!
+//! # Idea
+//!
+//! *Redo under one version.* Entries of a page lie in the order of their homes, each as near to
+//! its own as that order allows, so a search ends early even in a full page; the price is that
+//! updates move entries. All that an update will do to its page is written into a descriptor first,
+//! then one exchange of the page's header makes it happen: from that instant on the page *is* as it
+//! will be, and whoever comes by, owner or not, brings its slots into that state. A look-up is
+//! justified by the header alone, wherever entries moved meanwhile. A run never leaves its page, so
+//! there is no border between two versions at which an entry could slip through
+//! (`papers/kelly-robin-hood.md` shows what happens at such borders).
+//!
+//! # Layout
+//!
+//! ```text
+//! index: headers, a cache line each │ slots, 512 a page │ descriptors, 16 words a line
+//!
+//! header: busy 1 │ 0 (2) │ line 12 │ version 49
+//! slot:   reach 6 │ tag 4 │ count 26 │ block 28        reach = distance from home + 1, 0 empty
+//! descriptor: see `descriptor`                          entry: see `entry`
+//! ```
+//!
+//! The upper half of the hash gives the page, the lower half home and tag. The last slot is
+//! followed by the first. At the default fill of 75 % a page holds 384 entries on average; one that
+//! would hold more than 512 is full: P(Poisson(384) > 512) = 2.1·10⁻¹⁰. An entry lies at most 62
+//! slots from its home; at that fill the probability of a distance falls by e^−0.55 a slot, and
+//! that of 62 is below 10⁻¹⁴. An entry takes 11 bytes of index.
+//!
+//! # Operations
+//!
+//! *get*: load the header; from the key's home on, compare reach and tag of each slot, and the key
+//! where they agree; end at a slot whose reach is shorter than the key's would be there; copy the
+//! value, fence, and load the header again: equal means that all of it was there at one instant.
+//! If an update is under way, read its descriptor too, and take the page as it is after it. After
+//! 16 failures look only at the slots that concern the key, twice, instead of the page.
+//!
+//! *remove*: find as get does, in an idle page; name the block in this line's intent; plan to move
+//! each entry behind it that is not at home one slot back; write the descriptor; exchange the
+//! header for one that names this line: removed. Then write the slots, make the page idle, retire
+//! the block. *take* is remove that copies the value before.
+//!
+//! *put*: find as get does; write the entry into a claimed block; plan to move everything from its
+//! place up to the next empty slot one slot on, or, if the key is there, to change its slot alone;
+//! go on as remove does. *insert* stops where the key is present, *replace* where it is absent.
+//!
+//! *help*: copy the descriptor that the header names; see that the header is unchanged; write each
+//! slot that is not written yet, in the order of the plan, each after another look at the header;
+//! make the page idle. Whether a slot is written shows by the parity of its count.
+//!
+//! # Invariants
+//!
+//! - I1: a busy header is governed by the descriptor of the line that it names, which does not
+//!   change as long as it does.
+//! - I2: in an idle page the reach of a slot exceeds that of the slot before by one at most.
+//! - I3: slots change only by the update that the header names, each of its slots once, in order.
+//! - I4: a slot never holds the same word twice.
+//! - I5: a key has at most one entry.
+//! - I6: a block is free, or named by one slot or the descriptor under way, or by its owner's line.
+//!
+//! # Orderings
+//!
+//! | id | site | order | pairs with | why no weaker | model that exercises it |
+//! |---|---|---|---|---|---|
+//! | R1 | header load | acquire | W2, W4 | descriptor, slots and entries it speaks of must be visible | insert ‖ get |
+//! | R2 | fence, then header again | acquire | W3, B2, B5 | slots and bytes of a later state must not pass as this one's | remove ‖ get |
+//! | R3 | fence, then header, then slots again | acquire | W3 | the header must not be older than the slots | remove, insert ‖ get |
+//! | W1 | fence before a descriptor is written | release | H1 | a helper must not take it for the one before | remove, insert ‖ insert |
+//! | W2 | header, idle → busy | release | R1 | descriptor and entry must be visible before | insert ‖ get |
+//! | W3 | slot → next | release | R2, H2 | who sees the slot must see the header that ordered it | remove ‖ get |
+//! | W4 | header, busy → idle | release | R1 | every slot must be written before | remove ‖ insert |
+//! | W5 | descriptor given up | release | the next lessee | a death must not show it given up and the page busy | kills |
+//! | H1 | fence, then header, after copying a descriptor | acquire | W1 | a descriptor of a later update must not pass as this one's | remove, insert ‖ insert |
+//! | H2 | slot load while an update is under way | acquire | W3 | where an entry has left one slot, its other one must be seen | remove ‖ insert |
+//! | H3 | fence, then header, before a slot is written | acquire | W1, W3 | a slot of a later update must not be written by this one | remove, insert ‖ insert |
+//!
+//! B2, B5 and the order of block states are in the arena's `lease` module.
+//!
+//! # Crash
+//!
+//! | dies after | left behind | what others see | repaired by |
+//! |---|---|---|---|
+//! | the block is claimed or written | a pending block, named | nothing | recovery frees it |
+//! | W1, the descriptor | a descriptor that no header names | nothing | the line's next lessee gives it up |
+//! | W2 | a busy page; blocks, named | the update | whoever updates the page next, or recovery, finishes it |
+//! | W3, some slots | the same | the update | the same |
+//! | W4, W5 | a pending block that is linked, or one that is unlinked and named | the update | recovery, or the next deleter |
+//!
+//! # Limits
+//!
+//! `get`: lock-free; stores nothing, also where a writer died in the middle. Updates: lock-free; a
+//! full page is an error. A stopped process withholds nothing: others finish its update. A loop
+//! that finds the page changed 65,536 times in a row gives *contended*. The version wraps after
+//! 2^49 updates of one page, 65 days at 10 ns each. A slot's count wraps after 2^26 writes of it,
+//! at 100 ns each in 7 s: a helper that sleeps between its last look at the header and its exchange
+//! through an exact multiple of that, and then finds the same block as near to its home, writes an
+//! old word over it. A segment has at most 2^28 units, 16 GiB. The size is fixed.
+//!
+//! # Source
+//!
+//! `papers/robin-hood.md`. From Celis: the order, and the bound that follows. Different: pages with
+//! a version, updates as redo descriptors, backward shift instead of tombstones.
+
+mod descriptor;
+mod inspect;
+mod search;
+mod update;
+mod word;
+
+use std::fmt;
+
+use shm_arena::{
+    Arena, Geometry, Layout, Lease, Memory, Offset, SegmentError, Store, structure_fingerprint,
+};
+
+use crate::capabilities::Capabilities;
+use crate::contract::{
+    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Lookup, Recovery, Remove, Rule, Seen,
+    Stats, Table, Unlinked, Version,
+};
+use crate::entry::{check_key, identity_of};
+use crate::kind::Kind;
+use crate::options::{TableOptions, TableShape};
+use descriptor::DESCRIPTOR_WORDS;
+use search::Home;
+use word::{Header, REACH_MAX, SLOTS_MAX, Slot, UNITS_MAX};
+
+/// A table of Robin Hood pages. See the module for how it works.
+pub struct RobinHood<M> {
+    arena: Arena<M>,
+    pages: u64,
+    slot_mask: u32,
+    /// Slots that a search looks at, at most.
+    reach_max: u32,
+    /// Where the headers, the slots and the descriptors start.
+    headers: Offset,
+    first_slot: Offset,
+    descriptors: Offset,
+    identity: u64,
+}
+
+/// Words of a page's header: a cache line, so that no two pages share one.
+const HEADER_WORDS: u64 = 8;
+
+/// Entries per page on average that the default shape allows: three quarters of its slots.
+const ENTRIES_PER_PAGE: u64 = SLOTS_MAX as u64 / 4 * 3;
+
+/// Attempts before an operation gives up on a page that changes under each of them.
+const TURNS_MAX: u32 = 1 << 16;
+
+/// Look-ups whose cache misses overlap.
+const BATCH: usize = 16;
+
+const CAPABILITIES: Capabilities =
+    Capabilities { bounded_buckets: true, ..Capabilities::LOCK_FREE };
+
+const _: () = assert!(Header::NEW.is_idle() && Slot::EMPTY.is_empty());
+
+impl<M: Memory> RobinHood<M> {
+    fn shape(options: &TableOptions) -> Result<TableShape, SegmentError> {
+        let shape = match options.shape {
+            Some(shape) => shape,
+            None => TableShape {
+                buckets: options.entries.div_ceil(ENTRIES_PER_PAGE),
+                slots: SLOTS_MAX,
+                ..options.shape(ENTRIES_PER_PAGE)?
+            },
+        };
+        for (quantity, value, fits) in [
+            ("pages", shape.buckets, (1..=1 << 32).contains(&shape.buckets)),
+            ("slots", shape.slots.into(), Self::has_slots(shape.slots.into())),
+        ] {
+            if !fits {
+                let problem = "not 1 to 2^32, or not a power of two from 2 to 512".to_owned();
+                return Err(SegmentError::Size { quantity, value, problem });
+            }
+        }
+        Ok(shape)
+    }
+
+    fn has_slots(slots: u64) -> bool {
+        slots.is_power_of_two() && (2..=SLOTS_MAX.into()).contains(&slots)
+    }
+
+    /// Words of the index; `None` if there is no such number.
+    fn index_words(pages: u64, slots: u64, lines: u32) -> Option<u64> {
+        pages.checked_mul(HEADER_WORDS + slots)?.checked_add(u64::from(lines) * DESCRIPTOR_WORDS)
+    }
+
+    /// The arena underneath.
+    pub const fn arena(&self) -> &Arena<M> {
+        &self.arena
+    }
+
+    #[inline(always)]
+    fn memory(&self) -> &M {
+        self.arena.memory()
+    }
+
+    const fn slots(&self) -> u32 {
+        self.slot_mask + 1
+    }
+
+    /// Index of a key's page.
+    #[inline(always)]
+    fn page(&self, home: Home) -> u64 {
+        home.page(self.pages)
+    }
+
+    /// A place in a page, counted on from the last slot to the first.
+    #[inline(always)]
+    const fn wrapped(&self, position: u32) -> u32 {
+        position & self.slot_mask
+    }
+
+    /// The header of a page, which is below `pages`.
+    #[inline(always)]
+    fn header_at(&self, page: u64) -> Offset {
+        self.headers + page * HEADER_WORDS
+    }
+
+    /// The word of a slot; positions wrap, so every offset lies in the page.
+    #[inline(always)]
+    fn slot_at(&self, page: u64, position: u32) -> Offset {
+        self.first_slot + (page * u64::from(self.slots()) + u64::from(self.wrapped(position)))
+    }
+
+    /// Brings what an update looks at first near.
+    #[inline(always)]
+    fn bring_near(&self, home: Home) {
+        let page = self.page(home);
+        self.memory().prefetch(self.header_at(page), 1);
+        self.memory().prefetch(self.slot_at(page, home.slot()), 1);
+    }
+
+    #[inline(always)]
+    fn lease(&self) -> Result<Lease<'_, M>, Error> {
+        let lease = self.arena.lease()?;
+        self.finish_own(&lease)?;
+        Ok(if lease.is_unsettled() { self.settled(lease) } else { lease })
+    }
+
+    /// Puts the line of a lessee that unwound in order.
+    #[cold]
+    fn settled<'a>(&'a self, mut lease: Lease<'a, M>) -> Lease<'a, M> {
+        lease.settle_own(self);
+        lease
+    }
+}
+
+impl<M: Memory> ArenaDesign<M> for RobinHood<M> {
+    const DESIGN: Kind = Kind::RobinHood;
+    const FINGERPRINT: u64 = structure_fingerprint(
+        "robin_hood 1: header busy:1|0:2|line:12|version:49; slot reach:6|tag:4|count:26|block:28; \
+         headers of 8 words, slots, descriptors of 16; \
+         entry hash, key:8|value:24|next:32, metadata, key, value; numbers pages slots",
+    );
+
+    fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
+        let shape = Self::shape(options)?;
+        let words = Self::index_words(shape.buckets, shape.slots.into(), options.lines);
+        let geometry = options.geometry(shape, words.unwrap_or(u64::MAX));
+        let units = Layout::new(geometry)?.word_count().div_ceil(8);
+        if units > UNITS_MAX {
+            let problem = format!("more than a slot can name, {UNITS_MAX}: choose cas_bucket");
+            return Err(SegmentError::Size { quantity: "segment units", value: units, problem });
+        }
+        Ok(([shape.buckets, shape.slots.into(), 0, 0], geometry))
+    }
+
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
+        let [pages, slots, ..] = arena.header().table_numbers;
+        let geometry = arena.geometry();
+        let words = Self::index_words(pages, slots, geometry.lines);
+        if pages == 0 || !Self::has_slots(slots) || words != Some(geometry.index_words) {
+            let found = format!("{pages} pages of {slots} slots");
+            let expected = format!("{} index words", geometry.index_words);
+            return Err(SegmentError::header("pages and slots", found, expected));
+        }
+        let slots = u32::try_from(slots).unwrap_or(SLOTS_MAX);
+        let headers = arena.layout().index();
+        let first_slot = headers + pages * HEADER_WORDS;
+        Ok(Self {
+            pages,
+            slot_mask: slots - 1,
+            reach_max: slots.min(REACH_MAX),
+            headers,
+            first_slot,
+            descriptors: first_slot + pages * u64::from(slots),
+            identity: identity_of(&arena),
+            arena,
+        })
+    }
+
+    fn format(&self) {
+        // A virgin slot is empty.
+        for page in 0..self.pages {
+            self.memory().store(self.header_at(page), Header::NEW.bits(), Store::Relaxed);
+        }
+    }
+
+    fn into_arena(self) -> Arena<M> {
+        self.arena
+    }
+}
+
+crate::design_in_arena!(RobinHood);
+
+impl<M: Memory> Table for RobinHood<M> {
+    fn kind(&self) -> Kind {
+        Self::DESIGN
+    }
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    #[inline]
+    fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        self.read(key, value)
+    }
+
+    fn look_up(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Seen>, Error> {
+        self.read_versioned(key, value)
+    }
+
+    fn get_into(&self, key: &[u8], buffer: &mut [u8]) -> Result<Option<Copied>, Error> {
+        self.read_into(key, buffer)
+    }
+
+    /// Asks for all pages of a batch, then looks each key up.
+    fn get_many(&self, keys: &[&[u8]], found: &mut Vec<Lookup>) -> Result<(), Error> {
+        found.resize_with(keys.len(), Lookup::default);
+        for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            for key in keys {
+                check_key(key)?;
+                self.bring_near(Home::new(self.arena.hasher().hash(key)));
+            }
+            for (key, lookup) in keys.iter().zip(found) {
+                lookup.metadata = self.read(key, &mut lookup.value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
+        self.update_by_rule(entry, rule)
+    }
+
+    fn unlink(
+        &self,
+        key: &[u8],
+        only: Option<Version>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<Unlinked, Error> {
+        self.unlink_key(key, only, value)
+    }
+
+    fn remove_version(&self, version: Version) -> Result<Remove, Error> {
+        self.unlink_version(version)
+    }
+
+    fn scan(
+        &self,
+        cursor: &mut Cursor,
+        visit: &mut dyn FnMut(Entry<'_>, Version),
+    ) -> Result<(), Error> {
+        self.scan_home(cursor, visit)
+    }
+
+    fn len(&self) -> u64 {
+        self.arena.balance()
+    }
+
+    fn stats(&self) -> Stats {
+        self.count_all()
+    }
+
+    fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.write_dump(out)
+    }
+
+    fn audit(&self) -> Audit {
+        self.check_all()
+    }
+
+    fn recover(&self) -> Result<Recovery, Error> {
+        let mut lease = self.lease()?;
+        Ok(self.arena.recover(&mut lease, self).into())
+    }
+}
+
+impl<M: Memory> fmt::Debug for RobinHood<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RobinHood")
+            .field("pages", &self.pages)
+            .field("slots", &self.slots())
+            .field("arena", &self.arena)
+            .finish()
+    }
+}
