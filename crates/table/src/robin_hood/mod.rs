@@ -243,7 +243,7 @@ impl<M: Memory> RobinHood<M> {
 
     /// Puts the line of a lessee that unwound in order.
     #[cold]
-    fn settled<'a>(&'a self, mut lease: Lease<'a, M>) -> Lease<'a, M> {
+    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Lease<'a, M> {
         lease.settle_own(self);
         lease
     }
@@ -390,8 +390,8 @@ impl<M: Memory> Table for RobinHood<M> {
     }
 
     fn recover(&self) -> Result<Recovery, Error> {
-        let mut lease = self.lease()?;
-        Ok(self.arena.recover(&mut lease, self).into())
+        let lease = self.lease()?;
+        Ok(self.arena.recover(&lease, self).into())
     }
 }
 

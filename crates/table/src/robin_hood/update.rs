@@ -26,9 +26,9 @@ impl<M: Memory> RobinHood<M> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
         self.bring_near(home);
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         let mut draft = None;
-        let outcome = self.attempt(home, &prepared, &mut rule, &mut lease, &mut draft);
+        let outcome = self.attempt(home, &prepared, &mut rule, &lease, &mut draft);
         // What was written and not published goes back.
         if let Some(block) = draft {
             lease.abandon(block, prepared.shape.words(), || {});
@@ -45,7 +45,7 @@ impl<M: Memory> RobinHood<M> {
         home: Home,
         prepared: &Prepared<'_>,
         rule: &mut Rule<'_>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
         draft: &mut Option<Claimed>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
@@ -74,7 +74,7 @@ impl<M: Memory> RobinHood<M> {
         home: Home,
         prepared: &Prepared<'_>,
         rule: &mut Rule<'_>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
         draft: &mut Option<Claimed>,
     ) -> Result<Turn<Effect>, Error> {
         let page = self.page(home);
@@ -133,7 +133,7 @@ impl<M: Memory> RobinHood<M> {
         header: Header,
         plan: &Plan,
         located: Option<Located>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<Turn<Intended>, Error> {
         let is_linked = || self.is_unchanged(page, header);
         let Some(intended) = located.and_then(|located| lease.intend(located, is_linked)) else {
@@ -245,10 +245,10 @@ impl<M: Memory> RobinHood<M> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
         self.bring_near(home);
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         // Each failed turn means that somebody changed this page.
         for _ in 0..TURNS_MAX {
-            let turn = self.unlink_once(home, key, only, value.as_deref_mut(), &mut lease)?;
+            let turn = self.unlink_once(home, key, only, value.as_deref_mut(), &lease)?;
             if let Turn::Done(unlinked) = turn {
                 return Ok(unlinked);
             }
@@ -263,7 +263,7 @@ impl<M: Memory> RobinHood<M> {
         key: &[u8],
         only: Option<Version>,
         value: Option<&mut Vec<u8>>,
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<Turn<Unlinked>, Error> {
         let page = self.page(home);
         let header = self.load_header(page);
@@ -299,7 +299,7 @@ impl<M: Memory> RobinHood<M> {
 
     /// The `remove_version` of the contract: the block says in which page it is linked.
     pub(super) fn unlink_version(&self, version: Version) -> Result<Remove, Error> {
-        let mut lease = self.lease()?;
+        let lease = self.lease()?;
         let block = version.block();
         let entry = EntryView::new(&self.arena, block).filter(|_| version.is_of(self.identity));
         let Some(entry) = entry else { return Ok(Remove::Absent) };
@@ -322,9 +322,7 @@ impl<M: Memory> RobinHood<M> {
                 .filter(|found| !self.is_another(found, Some(version)));
             let located = lease.locate(block);
             match found {
-                Some(found)
-                    if self.unlink_found(page, header, (&found, located), &mut lease)? =>
-                {
+                Some(found) if self.unlink_found(page, header, (&found, located), &lease)? => {
                     return Ok(Remove::Removed);
                 }
                 None if self.is_unchanged(page, header) => return Ok(Remove::Absent),
@@ -341,7 +339,7 @@ impl<M: Memory> RobinHood<M> {
         page: u64,
         header: Header,
         (found, located): (&Found<'a, M>, Option<Located>),
-        lease: &mut Lease<'a, M>,
+        lease: &Lease<'a, M>,
     ) -> Result<bool, Error> {
         let plan = self.plan_removal(page, found.position, found.slot);
         let Turn::Done(intended) = self.begin_with(page, header, &plan, located, lease)? else {
