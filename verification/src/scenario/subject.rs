@@ -44,6 +44,7 @@ pub fn options_for(scenario: &Scenario) -> TableOptions {
             slab_units: blocks.checked_next_power_of_two().unwrap_or(1 << 16),
             block_units_min: 1,
         }),
+        ..TableOptions::default()
     }
 }
 

@@ -100,17 +100,24 @@ impl<M: Memory> CasBucket<M> {
     /// The `stats` of the contract.
     pub(super) fn count_all(&self) -> Stats {
         let mut histogram = vec![0; self.slots as usize + 1];
+        let mut lines = vec![0; 4];
         for bucket in 0..self.buckets() {
             let bits = self.memory().load(self.bucket_at(bucket), Load::Relaxed);
-            let live = Header::from_bits(bits).live().count_ones().min(self.slots);
-            histogram[live as usize] += 1;
+            let live = Header::from_bits(bits).live();
+            histogram[live.count_ones().min(self.slots) as usize] += 1;
+            // Slots 0 to 6 are in the first line, 7 to 14 in the second.
+            for (line, slots) in [(1, 0..7), (2, 7..15), (3, 15..21)] {
+                lines[line] += slots.map(|slot| u64::from(live >> slot & 1)).sum::<u64>();
+            }
         }
         let geometry = self.arena.geometry();
         Stats {
             entries: self.len(),
             buckets: self.buckets(),
+            buckets_max: self.buckets(),
             slots: self.buckets() * u64::from(self.slots),
             bucket_histogram: histogram,
+            probe_histogram: lines,
             segment_bytes: self.memory().word_count() * 8,
             block_bytes_used: self.arena.bytes_used(),
             block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,

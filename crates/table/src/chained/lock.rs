@@ -8,7 +8,7 @@ use crate::entry::{EntryView, Prepared};
 
 /// The lock, held by the leased line.
 pub(super) struct Locked<'a, M: Memory> {
-    table: &'a Chained<M>,
+    pub(super) table: &'a Chained<M>,
     pub(super) lease: Lease<'a, M>,
     word: u64,
     /// What a reservation has written and the verb has not published yet.
@@ -84,6 +84,13 @@ impl<M: Memory> Chained<M> {
             // The last lessee of this very line may have unwound with the lock.
             let free = owner == 0 || owner == word || self.is_abandoned(owner, turn);
             if free && locked.take_from(owner) {
+                // What an owner left that died, or unwound, in the middle of adjusting: first, since
+                // until then nobody can tell what is linked.
+                if !self.size().is_settled()
+                    && let Err(error) = locked.finish_adjusting()
+                {
+                    return Err((error, locked.unlock()));
+                }
                 if unsettled {
                     let view = Chains(self);
                     locked.lease.settle_own(&view);
@@ -137,7 +144,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Points a link elsewhere: the one store by which a chain changes.
-    fn relink(&self, link: Link<'a, M>, to: u64) {
+    pub(super) fn relink(&self, link: Link<'a, M>, to: u64) {
         match link {
             // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
             Link::Head(at) => self.table.memory().store(at, to, Store::Release),
@@ -156,7 +163,10 @@ impl<'a, M: Memory> Locked<'a, M> {
         }
         self.relink(Link::Head(head), block.unit().into());
         self.lease.published(claimed);
-        self.lease.count(1, 0);
+        let entries = self.table.count().wrapping_add(1);
+        self.table.set_count(entries);
+        // The entry is in. Damage that growing meets, the next verb reports.
+        let _ = self.grow_if_crowded(entries);
         Ok(())
     }
 
@@ -211,7 +221,10 @@ impl<'a, M: Memory> Locked<'a, M> {
         };
         self.relink(found.link, found.entry.next());
         self.lease.retire(intended, found.shape.words(), || {});
-        self.lease.count(0, 1);
+        let entries = self.table.count().saturating_sub(1);
+        self.table.set_count(entries);
+        // The entry is out. Damage that shrinking meets, the next verb reports.
+        let _ = self.shrink_if_sparse(entries);
         Ok(())
     }
 }

@@ -12,7 +12,10 @@
 //!
 //! ```text
 //! control word 0   lock: incarnation (32) │ record (16) │ line + 1 (16), 0 = free
-//! index word b     block of the first entry of bucket b, 0 = none
+//!              1   size: buckets now (8) │ target (8), as exponents of two; equal unless adjusting
+//!              2   moving: block of the entry that changes its chain, 0 = none
+//!              3   count of the entries
+//! index word b     block of the first entry of bucket b, 0 = none; words up to the largest size
 //! entry word 1     upper half: block of the next entry, 0 = none (see `entry`)
 //! ```
 //!
@@ -23,12 +26,21 @@
 //! pointed to it. *replace* writes an entry whose next is the old one's and stores it in what
 //! pointed to the old one. *get* and *take* copy the value out under the lock.
 //!
+//! *adjust* stores the target in the size, then goes through all buckets; an entry whose bucket is
+//! another one in the new size is named in `moving`, removed from its chain and inserted in the
+//! other. Then the size is settled. An insertion that finds more than two entries a bucket doubles
+//! the buckets, a removal that leaves less than half an entry a bucket halves them. Whoever takes
+//! the lock and finds the size unsettled links the entry that `moving` names, if neither chain has
+//! it, and adjusts to the end.
+//!
 //! # Invariants
 //!
 //! - I1: only the owner of the lock changes a chain.
 //! - I2: at every instant each chain ends, and no block is in two chains.
 //! - I3: a change becomes visible by one store to a head or a next.
-//! - I4: a block is free, or in one chain, or named by its owner's line.
+//! - I4: a block is free, or in one chain, or named by its owner's line, or by `moving`.
+//! - I5: while the size is settled, each entry is in the chain of its hash, and heads beyond the
+//!   size are 0.
 //!
 //! # Orderings
 //!
@@ -38,6 +50,7 @@
 //! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | insert ‖ insert |
 //! | L2 | lock given back | release | L1 | likewise | insert ‖ insert |
 //! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | death under the lock |
+//! | L4 | store to size or moving | release | L1 after a death | the name must be there before the entry leaves its chain, the moves before the size that says so | death while adjusting |
 //!
 //! # Crash
 //!
@@ -48,6 +61,9 @@
 //! | L3, insert | a pending block in a chain | the entry | recovery, or the next deleter |
 //! | L3, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
 //! | L3, remove | the block, unlinked and named | the key absent | recovery frees it |
+//! | L4, size | an unsettled size | a bounded wait, then all entries | the takeover adjusts to the end |
+//! | L4, moving, or L3 after it | an entry in its old chain, in none, or in its new one | likewise | the takeover links it by the hash in its block |
+//! | a change, before its count | a count that is one off | `len` off by one | adjusting and recovery count anew |
 //!
 //! # Limits
 //!
@@ -55,15 +71,19 @@
 //! the table so long for each bucket; a stopped owner that
 //! comes back finds its lock or nobody's harm, since nobody takes a lock from the living. Readers
 //! write the lock, so a read-only handle cannot read. Chains have no bound but the number of
-//! blocks. The number of buckets is fixed.
+//! blocks. Adjusting holds the lock for as long as it takes to touch every entry; on a table whose
+//! adjusting takes longer than the bound, others are *busy* meanwhile. Buckets go from 1 to the
+//! most that the creator chose.
 //!
 //! # Source
 //!
 //! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
-//! default of two entries per bucket. Different: offsets for pointers, stored hashes, takeover.
+//! 1024 buckets, growth above two entries a bucket, shrinking below a half. Different: offsets for
+//! pointers, stored hashes, takeover, powers of two, doubling and halving.
 
 mod lock;
 mod reserve;
+mod resize;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,16 +101,23 @@ use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::TableOptions;
 use lock::Locked;
+use resize::Size;
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
     arena: Arena<M>,
-    bucket_mask: u64,
+    /// Most buckets, by their exponent.
+    exponent_max: u32,
+    /// Whether the number of buckets follows the number of entries.
+    adjusts: bool,
     identity: u64,
 }
 
-/// Entries per bucket on average that the default shape allows; Watson's table grows above it.
+/// Entries per bucket on average for which the index has room.
 const ENTRIES_PER_BUCKET: u64 = 2;
+
+/// Buckets to begin with: Watson's default.
+const BUCKETS: u64 = 1024;
 
 /// Longest wait for a live owner of the lock.
 const LOCK_WAIT_MS_MAX: u64 = 100;
@@ -102,6 +129,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         (Verb::TakeFirst, Progress::BoundedWaitPerBucket { wait_ms_max: LOCK_WAIT_MS_MAX }),
     ],
     reserves_blocks: true,
+    adjusts: true,
     ..Capabilities::bounded_wait(LOCK_WAIT_MS_MAX)
 };
 
@@ -119,6 +147,14 @@ enum Link<'a, M> {
     Next(EntryView<'a, M>),
 }
 
+impl<M> Clone for Link<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Link<'_, M> {}
+
 impl<M: Memory> Chained<M> {
     /// The arena underneath.
     pub const fn arena(&self) -> &Arena<M> {
@@ -129,12 +165,17 @@ impl<M: Memory> Chained<M> {
         self.arena.memory()
     }
 
-    const fn buckets(&self) -> u64 {
-        self.bucket_mask + 1
+    fn buckets(&self) -> u64 {
+        1 << self.size().now
     }
 
+    /// The head of a bucket; its index is masked, so every offset lies in the index.
     fn head(&self, bucket: u64) -> Offset {
-        self.arena.layout().index() + (bucket & self.bucket_mask)
+        self.arena.layout().index() + (bucket & ((1 << self.exponent_max) - 1))
+    }
+
+    fn endless(&self, bucket: u64) -> Error {
+        Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() }
     }
 
     fn lock_word(&self) -> Offset {
@@ -167,7 +208,7 @@ impl<M: Memory> Chained<M> {
             link = Link::Next(found.entry);
             next = found.entry.next();
         }
-        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
+        Err(self.endless(bucket))
     }
 
     /// Walks one chain for a block.
@@ -219,13 +260,15 @@ impl<M: Memory> Chained<M> {
             next = found.entry.next();
             visit(found)?;
         }
-        Err(Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() })
+        Err(self.endless(bucket))
     }
 }
 
 impl<M: Memory> Chained<M> {
+    /// The bucket of a hash. Only under the lock, or on a quiescent table.
+    #[inline]
     fn bucket(&self, hash: u64) -> u64 {
-        hash & self.bucket_mask
+        hash & (self.buckets() - 1)
     }
 
     /// The version of the entry in a block. Only under the lock.
@@ -279,26 +322,49 @@ impl<M: Memory> Chained<M> {
 impl<M: Memory> ArenaDesign<M> for Chained<M> {
     const DESIGN: Kind = Kind::Chained;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "chained 1: lock incarnation:32|record:16|line+1:16; head block; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets",
+        "chained 2: lock incarnation:32|record:16|line+1:16, size now:8|target:8, moving, count; \
+         head block; entry hash, key:8|value:24|next:32, metadata, key, value; \
+         numbers buckets buckets_max adjusts",
     );
 
     fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
         let shape = options.shape(ENTRIES_PER_BUCKET)?;
-        if !shape.buckets.is_power_of_two() {
-            let problem = "not a power of two".to_owned();
-            return Err(SegmentError::Size { quantity: "buckets", value: shape.buckets, problem });
+        let (buckets, usual_max) = match options.shape {
+            Some(shape) => (shape.buckets, shape.buckets),
+            None => (BUCKETS, shape.buckets.max(BUCKETS)),
+        };
+        let buckets_max = options.buckets_max.unwrap_or(usual_max);
+        for (quantity, value) in [("buckets", buckets), ("most buckets", buckets_max)] {
+            if !value.is_power_of_two() || value > 1 << 32 {
+                let problem = "not a power of two up to 2^32".to_owned();
+                return Err(SegmentError::Size { quantity, value, problem });
+            }
         }
-        Ok(([shape.buckets, 0, 0, 0], options.geometry(shape, shape.buckets)))
+        let numbers = [buckets.min(buckets_max), buckets_max, options.adjusts.into(), 0];
+        Ok((numbers, options.geometry(shape, buckets_max)))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
-        let [buckets, ..] = arena.header().table_numbers;
-        if !buckets.is_power_of_two() || buckets != arena.geometry().index_words {
-            let expected = arena.geometry().index_words;
-            return Err(SegmentError::header("buckets", buckets, expected));
+        let [buckets, buckets_max, adjusts, _] = arena.header().table_numbers;
+        if !buckets.is_power_of_two()
+            || buckets > buckets_max
+            || !buckets_max.is_power_of_two()
+            || buckets_max != arena.geometry().index_words
+        {
+            let found = format!("{buckets} up to {buckets_max}");
+            return Err(SegmentError::header("buckets", found, arena.geometry().index_words));
         }
-        Ok(Self { bucket_mask: buckets - 1, identity: identity_of(&arena), arena })
+        Ok(Self {
+            exponent_max: buckets_max.trailing_zeros(),
+            adjusts: adjusts != 0,
+            identity: identity_of(&arena),
+            arena,
+        })
+    }
+
+    fn format(&self) {
+        let [buckets, ..] = self.arena.header().table_numbers;
+        self.set_size(Size::settled(buckets.trailing_zeros()));
     }
 
     fn into_arena(self) -> Arena<M> {
@@ -442,48 +508,48 @@ impl<M: Memory> Table for Chained<M> {
     }
 
     fn len(&self) -> u64 {
-        self.arena.balance()
+        self.count()
     }
 
-    fn clear(&self) -> Result<u64, Error> {
-        let mut removed = 0;
-        for bucket in 0..self.buckets() {
-            removed += self.under_lock(|locked| {
-                let mut removed = 0;
-                for _ in 0..=self.blocks_max() {
-                    let first = self.memory().load(self.head(bucket), Load::Relaxed);
-                    if first == 0 {
-                        break;
-                    }
-                    let found = self.entry_at(Link::Head(self.head(bucket)), first)?;
-                    locked.unlink(found)?;
-                    removed += 1;
-                }
-                Ok(removed)
-            })?;
-        }
-        Ok(removed)
+    fn adjust(&self, buckets: Option<u64>) -> Result<u64, Error> {
+        self.under_lock(|locked| {
+            let wanted = buckets.unwrap_or(self.count()).max(1);
+            // To the power of two below, so that the next insertion does not grow again.
+            locked.adjust(wanted.ilog2().min(self.exponent_max))?;
+            Ok(self.buckets())
+        })
     }
 
     fn stats(&self) -> Stats {
-        let mut histogram = vec![0; 17];
-        for bucket in 0..self.buckets() {
-            let mut length = 0_usize;
-            // A chain that is busy for too long counts as empty.
-            let _ = self.under_lock(|_| {
-                self.walk(bucket, |_| {
+        let mut chains = vec![0; 17];
+        let mut probes = vec![0; 17];
+        let mut cursor = self.cursor();
+        let mut bucket_counts = |length: usize| {
+            chains[length.min(16)] += 1;
+            (1..=length).for_each(|place| probes[place.min(16)] += 1);
+        };
+        while let Ok(Some(position)) = cursor.position(self.identity) {
+            // A bucket that is busy for too long counts as empty.
+            let measured = self.under_lock(|_| {
+                let (mut length, buckets) = (0, self.buckets());
+                self.walk(Cursor::bucket(position, buckets), |_| {
                     length += 1;
                     Ok(())
-                })
+                })?;
+                Ok((length, buckets))
             });
-            histogram[length.min(16)] += 1;
+            let (length, buckets) = measured.unwrap_or((0, self.buckets()));
+            bucket_counts(length);
+            cursor.move_to(Cursor::behind(position, buckets));
         }
         let geometry = self.arena.geometry();
         Stats {
             entries: self.len(),
             buckets: self.buckets(),
+            buckets_max: 1 << self.exponent_max,
             slots: 0,
-            bucket_histogram: histogram,
+            bucket_histogram: chains,
+            probe_histogram: probes,
             segment_bytes: self.memory().word_count() * 8,
             block_bytes_used: self.arena.bytes_used(),
             block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
@@ -505,6 +571,14 @@ impl<M: Memory> Table for Chained<M> {
     fn audit(&self) -> Audit {
         let mut audit = Audit::default();
         let mut references: BTreeMap<Block, u64> = BTreeMap::new();
+        if !self.size().is_settled() || self.moving() != 0 {
+            audit.find(format!("{:?} while nobody adjusts", self.size()));
+        }
+        for bucket in self.buckets()..1 << self.exponent_max {
+            if self.memory().load(self.head(bucket), Load::Relaxed) != 0 {
+                audit.find(format!("bucket {bucket} is none and has a chain"));
+            }
+        }
         for bucket in 0..self.buckets() {
             let mut keys: Vec<Vec<u8>> = Vec::new();
             let walked = self.walk(bucket, |found| {
@@ -536,7 +610,21 @@ impl<M: Memory> Table for Chained<M> {
     }
 
     fn recover(&self) -> Result<Recovery, Error> {
-        self.under_lock(|locked| Ok(self.arena.recover(&locked.lease, &Chains(self)).into()))
+        self.under_lock(|locked| {
+            let recovered = self.arena.recover(&locked.lease, &Chains(self));
+            if recovered.processes > 0 {
+                // A death between a change and its count leaves the count one off.
+                let mut entries = 0;
+                for bucket in 0..self.buckets() {
+                    self.walk(bucket, |_| {
+                        entries += 1;
+                        Ok(())
+                    })?;
+                }
+                self.set_count(entries);
+            }
+            Ok(recovered.into())
+        })
     }
 }
 
@@ -563,7 +651,7 @@ impl<M: Memory> fmt::Debug for Chained<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Chained")
-            .field("buckets", &self.buckets())
+            .field("size", &self.size())
             .field("arena", &self.arena)
             .finish()
     }

@@ -9,16 +9,37 @@ pub struct Stats {
     pub entries: u64,
     /// Buckets.
     pub buckets: u64,
+    /// Buckets that there can be at most.
+    pub buckets_max: u64,
     /// Slots, or 0 where a bucket has no bound.
     pub slots: u64,
     /// `histogram[n]`: buckets that hold `n` entries; the last element counts all larger ones.
     pub bucket_histogram: Vec<u64>,
+    /// `histogram[n]`: entries that a look-up finds in its step `n`, counted from 1: the entry of a
+    /// chain, or the cache line of a bucket's slots; the last element counts all later ones.
+    pub probe_histogram: Vec<u64>,
     /// Bytes of the segment.
     pub segment_bytes: u64,
     /// Bytes in blocks that are not free, whole blocks counted.
     pub block_bytes_used: u64,
     /// Bytes in all blocks and in slabs that no class has taken.
     pub block_bytes: u64,
+}
+
+impl Stats {
+    /// Entries a bucket, on average.
+    #[expect(clippy::cast_precision_loss, reason = "a mean")]
+    pub fn load(&self) -> f64 {
+        if self.buckets == 0 { 0.0 } else { self.entries as f64 / self.buckets as f64 }
+    }
+
+    /// Steps of a look-up that finds its key, on average over all entries.
+    #[expect(clippy::cast_precision_loss, reason = "a mean")]
+    pub fn probe_mean(&self) -> f64 {
+        let counted: u64 = self.probe_histogram.iter().sum();
+        let steps: u64 = (0..).zip(&self.probe_histogram).map(|(step, many)| step * many).sum();
+        if counted == 0 { 0.0 } else { steps as f64 / counted as f64 }
+    }
 }
 
 /// What an audit found. A quiescent table that nobody damaged shows no finding.
