@@ -22,6 +22,8 @@ pub enum Fault {
     SlotEmptiedBlindly,
     /// A remover wipes the entry before the header says that it is gone.
     WipeBeforeUnlink,
+    /// The first word of the index is never stored to: whoever is told so names another word there.
+    StoreOmitted,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -136,7 +138,9 @@ impl<M: Memory> Memory for Faulty<M> {
 
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
-        self.memory.store(at, value, order);
+        if self.fault != Fault::StoreOmitted || at != self.at.index {
+            self.memory.store(at, value, order);
+        }
     }
 
     #[track_caller]
