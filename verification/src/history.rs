@@ -204,16 +204,17 @@ pub fn check_values(records: &[Record]) -> Result<(), Violation> {
         .collect();
     let mut taken = HashMap::default();
     for record in records {
-        let Some(Answer::Found(value)) = record.answer() else {
-            continue;
+        let (value, ends_its_life) = match record.answer() {
+            Some(Answer::Found(value)) => (value, record.operation.verb == Verb::Take),
+            Some(Answer::Exchanged(value) | Answer::RemovedValue(value)) => (value, true),
+            Some(Answer::Changed(value)) => (value, false),
+            _ => continue,
         };
         let (key, participant) = (record.key, record.participant);
         if !offered.contains(&(key, value)) {
             return Err(Violation::Invented { key, value, participant });
         }
-        if record.operation.verb == Verb::Take
-            && let Some(first) = taken.insert((key, value), participant)
-        {
+        if ends_its_life && let Some(first) = taken.insert((key, value), participant) {
             return Err(Violation::TakenTwice { key, value, first, second: participant });
         }
     }

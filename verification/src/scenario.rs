@@ -132,8 +132,8 @@ impl fmt::Display for Scenario {
 pub enum ScenarioError {
     /// A word that is no step.
     #[error(
-        "step {text:?}: expected a verb (get, insert, put, replace, remove, take) and a key \
-         (a to z), or recover"
+        "step {text:?}: expected a verb (get, insert, put, replace, remove, take, exchange, \
+         remove_if) and a key (a to z), or recover"
     )]
     Step {
         /// What was there.

@@ -30,12 +30,28 @@ pub enum Verb {
     Remove,
     /// Removes the key and copies the value out.
     Take,
+    /// Replaces the value that is there if it is the one seen before: `compare_exchange`.
+    Exchange,
+    /// Removes the key if its value is the one seen before.
+    RemoveIf,
 }
 
 impl Verb {
-    /// Every verb.
+    /// Every verb that needs no other one before it: what generated scenarios are made of.
     pub const ALL: [Self; 6] =
         [Self::Get, Self::Insert, Self::Put, Self::Replace, Self::Remove, Self::Take];
+
+    /// Every verb.
+    pub const EVERY: [Self; 8] = [
+        Self::Get,
+        Self::Insert,
+        Self::Put,
+        Self::Replace,
+        Self::Remove,
+        Self::Take,
+        Self::Exchange,
+        Self::RemoveIf,
+    ];
 
     /// The verb's name, as scenarios spell it.
     pub const fn name(self) -> &'static str {
@@ -46,17 +62,19 @@ impl Verb {
             Self::Replace => "replace",
             Self::Remove => "remove",
             Self::Take => "take",
+            Self::Exchange => "exchange",
+            Self::RemoveIf => "remove_if",
         }
     }
 
     /// The verb with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.name() == name)
+        Self::EVERY.into_iter().find(|verb| verb.name() == name)
     }
 
     /// Whether the verb can store a value.
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Insert | Self::Put | Self::Replace)
+        matches!(self, Self::Insert | Self::Put | Self::Replace | Self::Exchange)
     }
 }
 
@@ -88,12 +106,19 @@ pub enum Answer {
     Replaced,
     /// The key was present and is gone.
     Removed,
+    /// The key had the value seen before and has the value offered.
+    Exchanged(Value),
+    /// The key had the value seen before and is gone.
+    RemovedValue(Value),
+    /// The key was present with another value than the one seen before, and stays so.
+    Changed(Value),
     /// An error value: nothing changed, whatever the state.
     Failed,
 }
 
 impl Operation {
-    /// What the verb answers in a state of the key, and the state it leaves.
+    /// What the verb answers in a state of the key, and the state it leaves. A verb that insists on
+    /// a value is taken to insist on the one that is there.
     pub const fn apply(self, state: Option<Value>) -> (Answer, Option<Value>) {
         match (self.verb, state) {
             (Verb::Get | Verb::Insert, Some(value)) => (Answer::Found(value), state),
@@ -102,6 +127,9 @@ impl Operation {
             (Verb::Put | Verb::Replace, Some(_)) => (Answer::Replaced, Some(self.value)),
             (Verb::Remove, Some(_)) => (Answer::Removed, None),
             (Verb::Take, Some(value)) => (Answer::Found(value), None),
+            (Verb::Exchange | Verb::RemoveIf, None) => (Answer::Absent, None),
+            (Verb::Exchange, Some(value)) => (Answer::Exchanged(value), Some(self.value)),
+            (Verb::RemoveIf, Some(value)) => (Answer::RemovedValue(value), None),
         }
     }
 
@@ -111,6 +139,7 @@ impl Operation {
         let (expected, next) = self.apply(state);
         match answer {
             Answer::Failed => Some(state),
+            Answer::Changed(seen) => state.filter(|&value| value != seen).map(Some),
             answer if answer == expected => Some(next),
             _ => None,
         }
@@ -119,9 +148,13 @@ impl Operation {
     /// Whether an operation with this answer leaves every state as it is in which it can occur.
     pub const fn changes_nothing(self, answer: Answer) -> bool {
         match answer {
-            Answer::Absent | Answer::Failed => true,
+            Answer::Absent | Answer::Failed | Answer::Changed(_) => true,
             Answer::Found(_) => !matches!(self.verb, Verb::Take),
-            Answer::Inserted | Answer::Replaced | Answer::Removed => false,
+            Answer::Inserted
+            | Answer::Replaced
+            | Answer::Removed
+            | Answer::Exchanged(_)
+            | Answer::RemovedValue(_) => false,
         }
     }
 
@@ -134,6 +167,9 @@ impl Operation {
             Answer::Inserted => matches!(self.verb, Verb::Insert | Verb::Put),
             Answer::Replaced => matches!(self.verb, Verb::Put | Verb::Replace),
             Answer::Removed => matches!(self.verb, Verb::Remove),
+            Answer::Exchanged(_) => matches!(self.verb, Verb::Exchange),
+            Answer::RemovedValue(_) => matches!(self.verb, Verb::RemoveIf),
+            Answer::Changed(_) => matches!(self.verb, Verb::Exchange | Verb::RemoveIf),
         }
     }
 }
@@ -156,6 +192,9 @@ impl fmt::Display for Answer {
             Self::Inserted => formatter.write_str("inserted"),
             Self::Replaced => formatter.write_str("replaced"),
             Self::Removed => formatter.write_str("removed"),
+            Self::Exchanged(value) => write!(formatter, "exchanged for {value}"),
+            Self::RemovedValue(value) => write!(formatter, "removed {value}"),
+            Self::Changed(value) => write!(formatter, "no longer {value}"),
             Self::Failed => formatter.write_str("failed"),
         }
     }

@@ -54,9 +54,12 @@ fn any_call(calls: u64) -> impl Strategy<Value = Call> {
         3 => Just(Answer::Replaced),
         2 => Just(Answer::Removed),
         2 => Just(Answer::Absent),
+        2 => (1..=calls).prop_map(|number| Answer::Exchanged(value(number))),
+        2 => (1..=calls).prop_map(|number| Answer::RemovedValue(value(number))),
+        1 => (1..=calls).prop_map(|number| Answer::Changed(value(number))),
         1 => Just(Answer::Failed),
     ];
-    let verb = proptest::sample::select(&Verb::ALL[..]);
+    let verb = proptest::sample::select(&Verb::EVERY[..]);
     (0_u32..3, verb, answer, 0_u8..12, 0_u64..4, 0_u64..8)
 }
 

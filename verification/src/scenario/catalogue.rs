@@ -23,7 +23,7 @@ impl Known {
 }
 
 /// The catalogue.
-pub const KNOWN: [Known; 17] = [
+pub const KNOWN: [Known; 21] = [
     Known { scenario: "insert a | insert a, get a", defect: "two inserts of one key both succeed" },
     Known {
         scenario: "put a : insert b | remove a, insert b",
@@ -89,5 +89,21 @@ pub const KNOWN: [Known; 17] = [
     Known {
         scenario: "put a : remove a, insert b | get b, get a",
         defect: "a miss is concluded from a slot that moved",
+    },
+    Known {
+        scenario: "put a : exchange a | exchange a",
+        defect: "two exchanges of one version both succeed",
+    },
+    Known {
+        scenario: "put a : remove_if a | remove a, insert a",
+        defect: "what was put under the key meanwhile is removed as if it were what was seen",
+    },
+    Known {
+        scenario: "put a : exchange a | take a, insert a, take a, insert a",
+        defect: "a version recurs when the block does",
+    },
+    Known {
+        scenario: "put a : remove_if a | exchange a | take a",
+        defect: "an entry is exchanged and removed at once",
     },
 ];

@@ -4,7 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shm_table::{Design, Entry, Error, Insert, Put, Remove, Replace, Table};
+use shm_table::{
+    Design, Entry, Error, Exchange, Insert, Put, Remove, RemoveIf, Replace, Table, Version,
+};
 
 use super::{Scenario, Step, Subject};
 use crate::engine::{Execution, Model};
@@ -230,15 +232,43 @@ impl<X: Execution> Caller<X> {
             return;
         };
         let value = Value::new(self.numbered as u64).expect("counted from one");
-        let operation = Operation { verb, value };
+        let key_bytes = [b'a' + key];
+        let witness = match verb {
+            // What is exchanged or removed has been looked up before, as a call of its own.
+            Verb::Exchange | Verb::RemoveIf => {
+                let mut seen = None;
+                let mut out = Vec::new();
+                let found = self.record(table, Operation { verb: Verb::Get, value }, key, |_| {
+                    seen = table.look_up(&key_bytes, &mut out)?;
+                    Ok(found(seen.map(|seen| seen.metadata), &out))
+                });
+                let (Answer::Found(witness), Some(seen)) = (found, seen) else { return };
+                Some((witness, seen.version))
+            }
+            _ => None,
+        };
+        self.record(table, Operation { verb, value }, key, |operation| match witness {
+            Some(witness) => call_on(table, operation, key, witness),
+            None => call(table, operation, key),
+        });
+    }
+
+    /// Makes a call and writes it into the journal.
+    fn record(
+        &self,
+        table: &impl Table,
+        operation: Operation,
+        key: u8,
+        call: impl FnOnce(Operation) -> Result<Answer, Error>,
+    ) -> Answer {
         let ticket = self.journal.log.call(self.participant, u32::from(key), operation);
         self.journal.lock().push(Marks {
             phase: self.phase,
             before_call: self.execution.mark(),
             at_return: None,
         });
-        let answer = call(table, operation, key).unwrap_or_else(|error| {
-            self.allow(table, verb, error);
+        let answer = call(operation).unwrap_or_else(|error| {
+            self.allow(table, operation.verb, error);
             Answer::Failed
         });
         self.journal.log.returned(ticket, answer);
@@ -248,6 +278,7 @@ impl<X: Execution> Caller<X> {
             .mark()
             .map(|marks| marks.get(self.participant as usize).map_or(0, |before| *before) + 1);
         self.journal.lock()[ticket.index()].at_return = own;
+        answer
     }
 
     /// Fails the execution if an error is not among those that the design may give.
@@ -268,13 +299,42 @@ impl<X: Execution> Caller<X> {
     }
 }
 
-/// One call: the operation on the table, and what it answered.
-fn call(table: &impl Table, operation: Operation, key: u8) -> Result<Answer, Error> {
-    let number = operation.value.get();
+/// The bytes of a value.
+fn value_bytes(number: u64) -> [u8; VALUE_BYTES] {
     let mut bytes = [0; VALUE_BYTES];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes[8..].copy_from_slice(&(!number).to_le_bytes());
-    let key = [b'a' + key];
+    bytes
+}
+
+/// One call that insists on a version in which a value was seen.
+fn call_on(
+    table: &impl Table,
+    operation: Operation,
+    key: u8,
+    (witness, version): (Value, Version),
+) -> Result<Answer, Error> {
+    let number = operation.value.get();
+    let (key, bytes) = ([b'a' + key], value_bytes(number));
+    let entry = Entry { key: &key, value: &bytes, metadata: number };
+    Ok(match operation.verb {
+        Verb::Exchange => match table.compare_exchange(entry, version)? {
+            Exchange::Exchanged => Answer::Exchanged(witness),
+            Exchange::Changed => Answer::Changed(witness),
+            Exchange::Absent => Answer::Absent,
+        },
+        _ => match table.remove_if(&key, version)? {
+            RemoveIf::Removed => Answer::RemovedValue(witness),
+            RemoveIf::Changed => Answer::Changed(witness),
+            RemoveIf::Absent => Answer::Absent,
+        },
+    })
+}
+
+/// One call: the operation on the table, and what it answered.
+fn call(table: &impl Table, operation: Operation, key: u8) -> Result<Answer, Error> {
+    let number = operation.value.get();
+    let (key, bytes) = ([b'a' + key], value_bytes(number));
     let entry = Entry { key: &key, value: &bytes, metadata: number };
     let mut out = Vec::new();
     Ok(match operation.verb {
@@ -296,6 +356,7 @@ fn call(table: &impl Table, operation: Operation, key: u8) -> Result<Answer, Err
             Remove::Removed => Answer::Removed,
             Remove::Absent => Answer::Absent,
         },
+        Verb::Exchange | Verb::RemoveIf => Answer::Absent,
     })
 }
 
