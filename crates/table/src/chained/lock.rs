@@ -2,7 +2,8 @@
 
 use shm_arena::{Backoff, Claimed, Identity, Lease, Load, Memory, RecordIndex, Rmw, Store};
 
-use super::{Chained, Chains, Found, LOCK_WAIT_MS_MAX, Link};
+use super::inspect::Chains;
+use super::{Chained, Found, LOCK_WAIT_MS_MAX, Link};
 use crate::contract::Error;
 use crate::entry::{EntryView, Prepared};
 
@@ -74,7 +75,7 @@ impl<M: Memory> Chained<M> {
             u64::from(identity.incarnation) << 32 | owner
         });
         let unsettled = lease.is_unsettled();
-        let locked = Locked { table: self, lease, word, written: None };
+        let mut locked = Locked { table: self, lease, word, written: None };
         let backoff = Backoff::new();
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
