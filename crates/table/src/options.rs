@@ -19,8 +19,8 @@ pub struct TableOptions {
     /// Threads that may be in the middle of an update at once, over all processes; each process has
     /// an equal share, at most 64, and more threads take turns. Default 256.
     pub lines: u32,
-    /// Buckets, a power of two, up to which a design that adjusts may grow, or `None` for as many as
-    /// `entries` ask for; with a `shape`, `None` is the shape's own number.
+    /// Buckets, a power of two, up to which a design that adjusts may grow, or `None` for as many
+    /// as `entries` ask for; with a `shape`, `None` is the shape's own number.
     pub buckets_max: Option<u64>,
     /// Whether a design that can follows the number of entries with that of its buckets; otherwise
     /// it does so when [`adjust`](crate::Table::adjust) is called. Default true.

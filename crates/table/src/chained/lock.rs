@@ -85,8 +85,8 @@ impl<M: Memory> Chained<M> {
             // The last lessee of this very line may have unwound with the lock.
             let free = owner == 0 || owner == word || self.is_abandoned(owner, turn);
             if free && locked.take_from(owner) {
-                // What an owner left that died, or unwound, in the middle of adjusting: first, since
-                // until then nobody can tell what is linked.
+                // What an owner left that died, or unwound, in the middle of adjusting: first,
+                // since until then nobody can tell what is linked.
                 if !self.size().is_settled()
                     && let Err(error) = locked.finish_adjusting()
                 {
