@@ -89,8 +89,10 @@ impl<M: Memory> RobinHood<M> {
         Stats {
             entries: self.len(),
             buckets: self.pages,
+            buckets_max: self.pages,
             slots: self.pages * u64::from(self.slots()),
             bucket_histogram: histogram,
+            probe_histogram: std::iter::once(0).chain(self.distances()).collect(),
             segment_bytes: self.memory().word_count() * 8,
             block_bytes_used: self.arena.bytes_used(),
             block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
