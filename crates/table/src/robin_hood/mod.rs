@@ -66,6 +66,7 @@
 //! | R1 | header load | acquire | W2, W4 | descriptor, slots and entries it speaks of must be visible | insert ‖ get |
 //! | R2 | fence, then header again | acquire | W3, B2, B5 | slots and bytes of a later state must not pass as this one's | remove ‖ get |
 //! | R3 | fence, then header, then slots again | acquire | W3 | the header must not be older than the slots | remove, insert ‖ get |
+//! | R4 | first of the two looks at a slot | acquire | W3 | the entry must be as visible as its slot, which no header covers yet | put, get ‖ remove, insert |
 //! | W1 | fence before a descriptor is written | release | H1 | a helper must not take it for the one before | remove, insert ‖ insert |
 //! | W2 | header, idle → busy | release | R1 | descriptor and entry must be visible before | insert ‖ get |
 //! | W3 | slot → next | release | R2, H2 | who sees the slot must see the header that ordered it | remove ‖ get |

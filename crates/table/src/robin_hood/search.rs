@@ -308,7 +308,10 @@ impl<M: Memory> RobinHood<M> {
         let mut looked = 0;
         let mut linked = Ok(None);
         for (reach, kept) in (1..=self.reach_max).zip(&mut first) {
-            let slot = self.slot(page, home.slot() + reach - 1);
+            let at = self.slot_at(page, home.slot() + reach - 1);
+            // ORDERING(R4): acquire, pairs with W3: the slot may be newer than the header before it,
+            // and what it names must then be as visible as it is.
+            let slot = Slot::from_bits(self.memory().load(at, Load::Acquire));
             *kept = slot;
             looked += 1;
             if slot.lead() == Slot::lead_of(reach, home.tag()) {
