@@ -288,7 +288,7 @@ impl<M: Memory> Table for CasBucket<M> {
         self.identity
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         self.read(key, value)
     }

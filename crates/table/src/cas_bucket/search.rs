@@ -208,7 +208,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// The `get` of the contract.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
