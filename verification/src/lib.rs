@@ -80,6 +80,7 @@ pub mod history;
 pub mod kelly;
 pub mod litmus;
 pub mod memory;
+pub mod orderings;
 pub mod scenario;
 pub mod spec;
 pub mod suite;
@@ -95,6 +96,7 @@ pub use memory::{
     CrashMemory, Kill, Killed, Lost, Mutation, Names, Ordered, Site, Strength, Weakened, Weakening,
     explain,
 };
+pub(crate) use sweep::subsets;
 pub use sweep::{Sweep, sweep};
 pub use world::{Ended, ModelClock, ModelLiveness, Place, World};
 

@@ -9,7 +9,9 @@
 //!
 //! Before the colon: what is called before the participants start. Between bars: one program each,
 //! numbered from 1. After the mark: participant 2 is killed before its access number 5, counted
-//! from 0; `~f` adds a mask of relaxed stores that are lost with it, in hexadecimal.
+//! from 0; `~f` adds a mask of stores that are lost with it, in hexadecimal.
+//!
+//! `in 4` after the programs: the table has four blocks, and verbs may find none.
 //!
 //! [`generate`] makes all scenarios of a size, [`catalogue`] holds those that tables are known to
 //! have failed, and a [`ScenarioModel`] runs one on an engine with every oracle.
@@ -39,6 +41,22 @@ pub enum Step {
     },
     /// A recovery of what dead participants left.
     Recover,
+    /// The process gives its places in the segment back. Until it joins, it calls nothing.
+    Leave,
+    /// A process joins the table, as soon as there is a place for it. A program that starts with
+    /// this has none before: there are records and lines for the other programs alone.
+    Join,
+}
+
+impl Step {
+    /// The same with another key, where there is one.
+    #[must_use]
+    pub fn renamed(self, rename: impl Fn(u8) -> u8) -> Self {
+        match self {
+            Self::Call { verb, key } => Self::Call { verb, key: rename(key) },
+            Self::Recover | Self::Leave | Self::Join => self,
+        }
+    }
 }
 
 /// When a participant dies, and what is lost with it.
@@ -48,7 +66,7 @@ pub struct KillPoint {
     pub participant: u32,
     /// Shared accesses that still happen.
     pub after_accesses: u64,
-    /// Relaxed stores since its last release that are lost: bit `i` is the `i`-th. 0: none.
+    /// Stores that are lost, as in [`Lost`](crate::Lost): bit `i` is the `i`-th. 0: none.
     pub lost: u64,
 }
 
@@ -59,6 +77,8 @@ pub struct Scenario {
     pub setup: Vec<Step>,
     /// What each participant calls.
     pub programs: Vec<Vec<Step>>,
+    /// Blocks that the table has, where they may run out: verbs may then find none. `None`: enough.
+    pub blocks: Option<u32>,
     /// Who is killed, if anybody is.
     pub kill: Option<KillPoint>,
 }
@@ -83,9 +103,14 @@ impl Scenario {
     pub fn keys(&self) -> u8 {
         let key = |step| match step {
             Step::Call { key, .. } => key + 1,
-            Step::Recover => 0,
+            Step::Recover | Step::Leave | Step::Join => 0,
         };
         self.steps().map(key).max().unwrap_or(0)
+    }
+
+    /// Programs whose participants are in the table when they start.
+    pub fn present(&self) -> usize {
+        self.programs.iter().filter(|program| program.first() != Some(&Step::Join)).count()
     }
 }
 
@@ -94,6 +119,8 @@ impl fmt::Display for Step {
         match self {
             Self::Call { verb, key } => write!(formatter, "{verb} {}", char::from(b'a' + key)),
             Self::Recover => formatter.write_str("recover"),
+            Self::Leave => formatter.write_str("leave"),
+            Self::Join => formatter.write_str("join"),
         }
     }
 }
@@ -116,6 +143,9 @@ impl fmt::Display for Scenario {
             formatter.write_str(if index == 0 { "" } else { " | " })?;
             write_steps(formatter, program)?;
         }
+        if let Some(blocks) = self.blocks {
+            write!(formatter, " in {blocks}")?;
+        }
         if let Some(KillPoint { participant, after_accesses, lost }) = self.kill {
             write!(formatter, " ! {participant}@{after_accesses}")?;
             if lost != 0 {
@@ -133,9 +163,15 @@ pub enum ScenarioError {
     /// A word that is no step.
     #[error(
         "step {text:?}: expected a verb (get, insert, put, replace, remove, take, exchange, \
-         remove_if) and a key (a to z), or recover"
+         remove_if) and a key (a to z), or recover, leave, join"
     )]
     Step {
+        /// What was there.
+        text: String,
+    },
+    /// A number of blocks that is none.
+    #[error("blocks {text:?}: expected a number from 1 to 65536, as in: insert a | take a in 4")]
+    Blocks {
         /// What was there.
         text: String,
     },
@@ -153,6 +189,12 @@ pub enum ScenarioError {
         /// Participants there are.
         programs: usize,
     },
+    /// A call of somebody who has left or not joined, or a second joining.
+    #[error("{step}: a program calls only between its start or join and its leave")]
+    Outside {
+        /// The step that cannot be.
+        step: Step,
+    },
     /// No program, or an empty one.
     #[error("a scenario needs at least one program, and each program one step")]
     Empty,
@@ -166,6 +208,10 @@ impl FromStr for Scenario {
             Some((rest, kill)) => (rest, Some(parse_kill(kill.trim())?)),
             None => (text, None),
         };
+        let (rest, blocks) = match rest.rsplit_once(" in ") {
+            Some((rest, blocks)) => (rest, Some(parse_blocks(blocks.trim())?)),
+            None => (rest, None),
+        };
         let (setup, programs) = match rest.split_once(':') {
             Some((setup, programs)) => (parse_steps(setup)?, programs),
             None => (Vec::new(), rest),
@@ -177,8 +223,26 @@ impl FromStr for Scenario {
             let programs = programs.len();
             return Err(ScenarioError::Participant { participant, programs });
         }
-        Ok(Self { setup, programs, kill })
+        for steps in [&setup].into_iter().chain(&programs) {
+            check_presence(steps)?;
+        }
+        if setup.iter().any(|step| matches!(step, Step::Leave | Step::Join)) {
+            return Err(ScenarioError::Outside { step: Step::Leave });
+        }
+        Ok(Self { setup, programs, blocks, kill })
     }
+}
+
+/// Whether each step finds its process in the table, or outside where it joins.
+fn check_presence(steps: &[Step]) -> Result<(), ScenarioError> {
+    let mut present = steps.first() != Some(&Step::Join);
+    for &step in steps {
+        if present == (step == Step::Join) {
+            return Err(ScenarioError::Outside { step });
+        }
+        present = step != Step::Leave;
+    }
+    Ok(())
 }
 
 fn parse_steps(text: &str) -> Result<Vec<Step>, ScenarioError> {
@@ -189,8 +253,10 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, ScenarioError> {
 }
 
 fn parse_step(text: &str) -> Result<Step, ScenarioError> {
-    if text == "recover" {
-        return Ok(Step::Recover);
+    for step in [Step::Recover, Step::Leave, Step::Join] {
+        if step.to_string() == text {
+            return Ok(step);
+        }
     }
     let wrong = || ScenarioError::Step { text: text.to_owned() };
     let (verb, key) = text.split_once(' ').ok_or_else(wrong)?;
@@ -199,6 +265,11 @@ fn parse_step(text: &str) -> Result<Step, ScenarioError> {
         [key @ b'a'..=b'z'] => Ok(Step::Call { verb, key: key - b'a' }),
         _ => Err(wrong()),
     }
+}
+
+fn parse_blocks(text: &str) -> Result<u32, ScenarioError> {
+    let blocks = text.parse().ok().filter(|blocks| (1..=1 << 16).contains(blocks));
+    blocks.ok_or_else(|| ScenarioError::Blocks { text: text.to_owned() })
 }
 
 fn parse_kill(text: &str) -> Result<KillPoint, ScenarioError> {

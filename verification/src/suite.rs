@@ -20,7 +20,8 @@ use crate::engine::{Budget, Coverage, Failure, Outcome};
 use crate::scenario::{Order, Scenario};
 
 pub use report::{Report, Row};
-pub use run::{run, run_all};
+pub(crate) use run::Exploration;
+pub use run::{run, run_all, run_within};
 pub use shapes::run_litmus;
 
 /// An engine by name.
@@ -111,8 +112,18 @@ pub struct Bound {
 pub struct Victim {
     /// Who is killed, from 1: before each of its shared accesses in turn.
     pub participant: u32,
-    /// Relaxed stores that are lost with it, as in [`KillPoint`](crate::scenario::KillPoint).
-    pub lost: u64,
+    /// What is lost with it.
+    pub losses: Losses,
+}
+
+/// Stores that the kills of a check lose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Losses {
+    /// The same at every kill point, as in [`KillPoint`](crate::scenario::KillPoint); 0: none.
+    Mask(u64),
+    /// At each kill point none, then every subset of those since the last release: all of up to 4
+    /// stores, of more all at once and 7 random subsets.
+    Subsets,
 }
 
 /// One (table, scenario, engine, bound).
@@ -131,13 +142,18 @@ pub struct Check {
 }
 
 impl Check {
-    /// The scenario's text, with `participant@*` for a sweep.
+    /// The scenario's text, with `participant@*` for a sweep, and `~*` where it loses stores.
     pub fn scenario_name(&self) -> String {
         match self.victim {
             None => self.scenario.to_string(),
-            Some(Victim { participant, lost: 0 }) => format!("{} ! {participant}@*", self.scenario),
-            Some(Victim { participant, lost }) => {
+            Some(Victim { participant, losses: Losses::Mask(0) }) => {
+                format!("{} ! {participant}@*", self.scenario)
+            }
+            Some(Victim { participant, losses: Losses::Mask(lost) }) => {
                 format!("{} ! {participant}@*~{lost:x}", self.scenario)
+            }
+            Some(Victim { participant, losses: Losses::Subsets }) => {
+                format!("{} ! {participant}@*~*", self.scenario)
             }
         }
     }
@@ -162,7 +178,7 @@ const CALL_ACCESSES_MAX: u32 = 600;
 
 /// The budget of one exploration. Executions end it and not time, so that what is explored does not
 /// depend on the machine; the limit on time only catches what is far off.
-fn budget(bound: Bound, scenario: &Scenario) -> Budget {
+pub(crate) fn budget(bound: Bound, scenario: &Scenario) -> Budget {
     let calls = u32::try_from(scenario.steps().count()).unwrap_or(u32::MAX);
     Budget {
         accesses: calls.saturating_add(4).saturating_mul(CALL_ACCESSES_MAX),

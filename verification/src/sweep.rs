@@ -1,4 +1,4 @@
-//! A kill at every place of a model, with every loss of relaxed stores that C11 allows.
+//! A kill at every place of a model, with every loss of stores that C11 allows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::{Budget, Engine, Failure, Model, mix};
 use crate::memory::{Kill, Lost};
 
-/// Relaxed stores since a release up to which every subset is tried.
+/// Stores since a release up to which every subset is tried.
 const ENUMERATED_MAX: u32 = 6;
 
 /// Subsets tried at random when there are more.
@@ -31,7 +31,7 @@ pub struct Sweep {
 /// Explores the model that `make` gives for a kill before each access in turn and one at the end,
 /// until the victim outlives every execution.
 ///
-/// With `losses`, each kill point is explored once more for every subset of the relaxed stores that
+/// With `losses`, each kill point is explored once more for every subset of the stores that
 /// the kill could lose (up to 6 of them; for more, 32 random subsets).
 pub fn sweep<E: Engine, P: Model>(
     engine: &E,
@@ -42,13 +42,16 @@ pub fn sweep<E: Engine, P: Model>(
     let mut sweep = Sweep { kill_points: 0, kills: 0, executions: 0, bounded: 0, failure: None };
     for after_accesses in 0.. {
         let kill = Kill { after_accesses, lost: Lost::Nothing };
-        let (killed, relaxed_stores) = sweep.explore(engine, budget, kill, &make);
+        let (killed, unreleased_stores) = sweep.explore(engine, budget, kill, &make);
         if sweep.failure.is_some() || !killed {
             break;
         }
         sweep.kill_points += 1;
-        let masks =
-            if losses { masks(relaxed_stores, budget.seed ^ after_accesses) } else { vec![] };
+        let seed = budget.seed ^ after_accesses;
+        let masks = match losses {
+            true => subsets(unreleased_stores, ENUMERATED_MAX, RANDOM_SUBSETS, seed),
+            false => Vec::new(),
+        };
         for mask in masks {
             let kill = Kill { after_accesses, lost: Lost::Mask(mask) };
             sweep.explore(engine, budget, kill, &make);
@@ -74,16 +77,17 @@ impl Sweep {
         self.kills += u64::from(outcome.kills > 0);
         self.bounded += u64::from(outcome.failure.is_none() && !outcome.is_complete());
         self.failure = outcome.failure.map(|failure| (kill, failure));
-        (outcome.kills > 0, outcome.relaxed_stores_max)
+        (outcome.kills > 0, outcome.unreleased_stores_max)
     }
 }
 
-/// The subsets to lose: bit `i` is the `i`-th store.
-fn masks(relaxed_stores: u32, seed: u64) -> Vec<u64> {
-    if relaxed_stores <= ENUMERATED_MAX {
-        return (1..1 << relaxed_stores).collect();
+/// Subsets of the stores that a kill could lose, but the empty one: bit `i` is the `i`-th
+/// store. All of them where there are at most so many stores, else as many at random.
+pub(crate) fn subsets(stores: u32, enumerated_max: u32, random: u64, seed: u64) -> Vec<u64> {
+    if stores <= enumerated_max {
+        return (1..1 << stores).collect();
     }
-    (0..RANDOM_SUBSETS).map(|index| mix(mix(seed) ^ index)).collect()
+    (0..random).map(|index| mix(mix(seed) ^ index)).collect()
 }
 
 impl fmt::Display for Sweep {

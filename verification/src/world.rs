@@ -9,7 +9,7 @@ use crate::engine::{Execution, Participant};
 use crate::memory::{CrashMemory, Kill};
 
 /// Process records that a model's liveness knows.
-const RECORDS: u64 = 8;
+const RECORDS: u64 = 32;
 
 /// Memory, liveness and clock of one execution. Cloned freely.
 ///
@@ -127,7 +127,7 @@ impl<X: Execution> World<X> {
         self.execution.spawn(move || match place.memory.run(body) {
             Some(value) => Ended::Finished(value),
             None => {
-                execution.mark_kill(place.memory.relaxed_stores());
+                execution.mark_kill(place.memory.unreleased_stores());
                 place.liveness.die();
                 Ended::Killed
             }

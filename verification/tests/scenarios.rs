@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use shm_table::Kind;
-use shm_verification::scenario::generate::{Size, all, random};
+use shm_verification::scenario::generate::{Size, all, random, shaped};
 use shm_verification::scenario::{Scenario, ScenarioError, Step, catalogue};
 use shm_verification::spec::Verb;
 use shm_verification::suite::pins::{Pins, PinsError};
 use shm_verification::suite::plan::{Tier, plan};
 use shm_verification::suite::replay::ReplayPoint;
-use shm_verification::suite::{Bound, Check, EngineKind, Victim, run, run_all};
+use shm_verification::suite::{Bound, Check, EngineKind, Losses, Victim, run, run_all};
 
 fn scenario(text: &str) -> Scenario {
     text.parse().expect("a scenario")
@@ -22,12 +22,14 @@ proptest! {
     fn every_scenario_reads_as_it_is_written(
         participants in 1..4_usize, calls in 1..5_usize, keys in 1..4_u8, seed in any::<u64>(),
         kill in prop::option::of((1..2_u32, 0..99_u64, any::<u64>())),
+        blocks in prop::option::of(1..99_u32),
     ) {
         let plain = random(Size { participants, calls, keys }, seed);
         let scenario = match kill {
             Some((participant, access, lost)) => plain.killed(participant, access, lost),
             None => plain,
         };
+        let scenario = Scenario { blocks, ..scenario };
         prop_assert_eq!(scenario.to_string().parse::<Scenario>(), Ok(scenario));
     }
 }
@@ -36,6 +38,11 @@ proptest! {
 fn texts_that_are_no_scenarios_are_refused_by_name() {
     let step = |text: &str| Err(ScenarioError::Step { text: text.to_owned() });
     let kill = |text: &str| Err(ScenarioError::Kill { text: text.to_owned() });
+    let blocks = |text: &str| Err(ScenarioError::Blocks { text: text.to_owned() });
+    let outside = |text: &str| {
+        let step = scenario(text).programs[0][0];
+        Err(ScenarioError::Outside { step })
+    };
     let empty = Err(ScenarioError::Empty);
     let nobody = Err(ScenarioError::Participant { participant: 3, programs: 2 });
     for (text, expected) in [
@@ -50,6 +57,11 @@ fn texts_that_are_no_scenarios_are_refused_by_name() {
         ("get a ! 1@x", kill("1@x")),
         ("get a ! 1@2~g", kill("1@2~g")),
         ("get a | get a ! 3@0", nobody),
+        ("get a in few", blocks("few")),
+        ("get a in 0", blocks("0")),
+        ("leave, get a", outside("get a")),
+        ("get a, join", outside("join")),
+        ("leave : get a", outside("leave")),
     ] {
         assert_eq!(text.parse::<Scenario>(), expected, "{text:?}");
     }
@@ -67,17 +79,14 @@ fn smallest(scenario: &Scenario) -> Scenario {
     [[0, 1], [1, 0]]
         .into_iter()
         .map(|names| {
-            let rename = |step: &Step| match *step {
-                Step::Call { verb, key } => Step::Call { verb, key: names[usize::from(key)] },
-                Step::Recover => Step::Recover,
-            };
+            let rename = |step: &Step| step.renamed(|key| names[usize::from(key)]);
             let rename_all = |steps: &[Step]| steps.iter().map(rename).collect::<Vec<_>>();
             let mut setup = rename_all(&scenario.setup);
             let mut programs: Vec<_> =
                 scenario.programs.iter().map(|program| rename_all(program)).collect();
             setup.sort();
             programs.sort();
-            Scenario { setup, programs, kill: None }
+            Scenario { setup, programs, ..Scenario::default() }
         })
         .min_by(|left, right| (&left.programs, &left.setup).cmp(&(&right.programs, &right.setup)))
         .expect("two renamings")
@@ -98,7 +107,7 @@ fn generation_gives_each_scenario_once_and_every_random_one() {
         };
         let idle = drawn.setup.iter().any(|step| match step {
             Step::Call { key, .. } => !uses(*key),
-            Step::Recover => false,
+            _ => false,
         });
         let reads = |step: &Step| matches!(step, Step::Call { verb: Verb::Get, .. });
         let reads_only = drawn.programs.iter().flatten().all(reads);
@@ -117,6 +126,9 @@ fn families_have_the_sizes_that_counting_gives() {
     assert_eq!(all(Size { participants: 3, calls: 1, keys: 1 }).len(), 2 * (56 - 1));
     // 36 programs of two calls: 666 pairs.
     assert_eq!(all(Size { participants: 2, calls: 2, keys: 1 }).len(), 2 * (666 - 1));
+    // 36 programs of two calls beside 6 of one.
+    assert_eq!(shaped(&[2, 1], 1).len(), 2 * (36 * 6 - 1));
+    assert_eq!(shaped(&[1, 2], 1), shaped(&[2, 1], 1));
 }
 
 #[test]
@@ -216,7 +228,7 @@ fn pins_are_read_as_they_are_written_and_damage_is_named() {
 #[test]
 fn a_sweep_kills_before_every_access_and_then_ends() {
     for engine in [EngineKind::View, EngineKind::Shuttle, EngineKind::Loom] {
-        let victim = Some(Victim { participant: 1, lost: 0 });
+        let victim = Some(Victim { participant: 1, losses: Losses::Mask(0) });
         let bound = Bound { preemptions: Some(0), executions: 50, seed: 1 };
         let check = Check { victim, bound, ..check("put a : remove a | get a", engine, 50) };
         let row = run(&check);

@@ -262,13 +262,14 @@ impl<'a, M: Memory> Lease<'a, M> {
         let at = self.layout().block_word(block)?;
         let word = self.word(at);
         let claimed = word.claimed_by(self.number(), self.layout().start_in_granule(block));
+        // ORDERING(B1): acquire-release, pairs with B4 of the last owner.
         (word.state() == BlockState::Free && self.step(at, word, claimed)).then_some(claimed)
     }
 
-    /// One legal step of a block's word.
+    /// One legal step of a block's word; its caller says for which ordering.
     #[inline(always)]
+    #[track_caller]
     fn step(&self, at: Offset, from: BlockWord, to: BlockWord) -> bool {
-        // ORDERING(B1, B3, B4): acquire-release, pairs with the steps before and after it.
         self.memory()
             .compare_exchange(at, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
             .is_ok()
@@ -312,7 +313,8 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
     pub fn published(&self, claimed: Claimed) {
         if let Some(at) = self.layout().block_word(claimed.block()) {
-            // A deleter may have drained the block meanwhile and wins.
+            // ORDERING(B3): acquire-release. A deleter may have drained the block meanwhile and
+            // wins.
             let _ = self.step(at, claimed.word, claimed.word.live());
         }
         let named = if self.is_spare(claimed) {
@@ -373,6 +375,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
         self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
         let next = seen.drained_by(self.number()).pending(self.number());
+        // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
         if self.step(at, seen, next) {
             return self.keep(block, next, words, forget);
         }
@@ -397,6 +400,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let word = self.word(at);
         let next = word.drained_by(self.number()).pending(self.number());
         let is_live = word.generation() == seen.generation() && word.state() == BlockState::Live;
+        // ORDERING(B3): acquire-release, likewise.
         if is_live && self.step(at, word, next) {
             return self.keep(block, next, words, forget);
         }
@@ -411,6 +415,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
         for _ in 0..2 {
             let drained = seen.drained_by(self.number());
+            // ORDERING(B3): acquire-release, likewise.
             if self.step(at, seen, drained) {
                 forget();
                 self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
@@ -433,6 +438,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let Some(at) = self.layout().block_word(block) else {
             return;
         };
+        // ORDERING(B3): acquire-release, likewise.
         if !self.step(at, claimed.word, drained) {
             return;
         }
@@ -468,6 +474,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     fn free(&self, block: Block, at: Offset, word: BlockWord) {
+        // ORDERING(B4): acquire-release, pairs with B1 of the next owner.
         if self.step(at, word, word.free()) {
             self.hint_at(block);
         }
@@ -490,8 +497,13 @@ impl<'a, M: Memory> Lease<'a, M> {
     }
 
     /// One legal step of a block's word.
+    #[track_caller]
     pub(crate) fn step_of(&self, block: Block, from: BlockWord, to: BlockWord) -> bool {
-        self.layout().block_word(block).is_some_and(|at| self.step(at, from, to))
+        // A closure would hide the caller.
+        match self.layout().block_word(block) {
+            Some(at) => self.step(at, from, to),
+            None => false,
+        }
     }
 
     /// Gives the spare back to the free blocks.

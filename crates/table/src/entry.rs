@@ -188,6 +188,7 @@ impl<'a, M: Memory> EntryView<'a, M> {
 
     /// Links another block after this one. Only under the lock of the chain.
     #[inline(always)]
+    #[track_caller]
     pub(crate) fn set_next(&self, next: u64, order: Store) {
         let lengths = self.memory.load(self.at + 1, Load::Relaxed) & u64::from(u32::MAX);
         self.memory.store(self.at + 1, lengths | next << 32, order);

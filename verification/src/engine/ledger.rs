@@ -45,8 +45,8 @@ pub(crate) struct Counts {
     pub(crate) accesses: u64,
     /// Executions with a kill.
     pub(crate) kills: u64,
-    /// Most relaxed stores that a kill could have lost.
-    pub(crate) relaxed_stores_max: u32,
+    /// Most stores that a kill could have lost.
+    pub(crate) unreleased_stores_max: u32,
     /// Fingerprint of the accesses of the first execution, once it is over.
     pub(crate) first_fingerprint: u64,
     fingerprint: u64,
@@ -141,13 +141,13 @@ impl Ledger {
         self.lock().joined += 1;
     }
 
-    pub(crate) fn mark_kill(&self, relaxed_stores: u32) {
+    pub(crate) fn mark_kill(&self, unreleased_stores: u32) {
         let mut counts = self.lock();
         if !counts.killed_here {
             counts.killed_here = true;
             counts.kills += 1;
         }
-        counts.relaxed_stores_max = counts.relaxed_stores_max.max(relaxed_stores);
+        counts.unreleased_stores_max = counts.unreleased_stores_max.max(unreleased_stores);
     }
 
     /// A shared access: counted against the budget and mixed into the fingerprint.

@@ -113,7 +113,7 @@ impl Execution for LoomExecution {
         PARTICIPANT.with(std::cell::Cell::get)
     }
 
-    fn mark_kill(&self, relaxed_stores: u32) {
-        self.ledger.mark_kill(relaxed_stores);
+    fn mark_kill(&self, unreleased_stores: u32) {
+        self.ledger.mark_kill(unreleased_stores);
     }
 }

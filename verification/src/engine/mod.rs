@@ -62,8 +62,8 @@ pub trait Execution: Clone + fmt::Debug + Send + Sync + 'static {
     fn current(&self) -> u32;
 
     /// Records that this execution killed a participant, for [`Outcome::kills`], and how many of
-    /// the dead one's relaxed stores could have been lost.
-    fn mark_kill(&self, relaxed_stores: u32);
+    /// the dead one's stores could have been lost.
+    fn mark_kill(&self, unreleased_stores: u32);
 
     /// Remarks on what the running participant has just done, for the trace of a failing execution.
     /// Nothing comes of it elsewhere.

@@ -160,8 +160,8 @@ pub struct Outcome {
     pub executions: u64,
     /// Executions in which a participant was killed.
     pub kills: u64,
-    /// Most relaxed stores that a kill could have lost.
-    pub relaxed_stores_max: u32,
+    /// Most stores that a kill could have lost.
+    pub unreleased_stores_max: u32,
     /// How much was explored.
     pub coverage: Coverage,
     /// The first failing execution.

@@ -164,8 +164,8 @@ impl Execution for ShuttleExecution {
         u32::try_from(usize::from(shuttle::current::me())).unwrap_or(u32::MAX)
     }
 
-    fn mark_kill(&self, relaxed_stores: u32) {
-        self.ledger.mark_kill(relaxed_stores);
+    fn mark_kill(&self, unreleased_stores: u32) {
+        self.ledger.mark_kill(unreleased_stores);
     }
 }
 

@@ -46,7 +46,7 @@ where
     Outcome {
         executions: counts.executions,
         kills: counts.kills,
-        relaxed_stores_max: counts.relaxed_stores_max,
+        unreleased_stores_max: counts.unreleased_stores_max,
         coverage: coverage.unwrap_or(Coverage::Bounded { why }),
         failure: failure.map(|(kind, message)| Failure { kind, message, replay }),
         elapsed: started.elapsed(),

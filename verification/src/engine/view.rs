@@ -151,8 +151,8 @@ impl Execution for ViewExecution {
         u32::try_from(self.shared.current()).unwrap_or(u32::MAX)
     }
 
-    fn mark_kill(&self, relaxed_stores: u32) {
-        self.ledger.mark_kill(relaxed_stores);
+    fn mark_kill(&self, unreleased_stores: u32) {
+        self.ledger.mark_kill(unreleased_stores);
     }
 
     fn mark(&self) -> Option<Vec<u32>> {

@@ -4,10 +4,10 @@
 //! do nothing, so that destructors on the way cannot change what a real kill would have left: loads
 //! give 0, stores vanish, a compare-exchange says that it succeeded.
 //!
-//! A compiler may move relaxed stores down past other accesses, up to the next release. So a kill
-//! can also lose any subset of the relaxed stores since the last release-or-stronger write or
-//! fence ([`Lost`]). Those are held back here until that release, visible to their own thread
-//! alone, which is a behaviour that C11 allows at any time.
+//! A compiler may move stores down past other accesses, up to the next release: a relaxed store to
+//! where a releasing store, read-modify-write or fence is, a releasing store to where the next of
+//! these is. So a kill can also lose any subset of these stores ([`Lost`]). They are held back here
+//! until then, visible to their own thread alone, which is a behaviour that C11 allows at any time.
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -26,17 +26,18 @@ pub struct Killed;
 pub struct Kill {
     /// Shared accesses that still happen; the next one does not.
     pub after_accesses: u64,
-    /// Relaxed stores that are lost with it.
+    /// Stores that are lost with it.
     pub lost: Lost,
 }
 
-/// Which relaxed stores a kill loses.
+/// Which stores a kill loses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
     /// None: stores are in program order.
     Nothing,
-    /// Bit `i mod 64` stands for the `i`-th relaxed store since the last release: the stores whose
-    /// bits are set are held back, and lost if the kill comes first.
+    /// Bit `i mod 64` stands for the `i`-th store since the last releasing read-modify-write or
+    /// fence: the stores whose bits are set are held back, and lost if the kill comes first. A
+    /// releasing store whose bit is clear lets go of those before it.
     Mask(u64),
 }
 
@@ -53,10 +54,10 @@ struct Fate {
     /// Accesses so far inside `run`.
     accesses: u64,
     phase: Phase,
-    /// Relaxed stores since the last release.
-    relaxed: u32,
+    /// Stores since the last releasing read-modify-write or fence.
+    unreleased: u32,
     /// Stores held back, oldest first.
-    held: Vec<(Offset, u64)>,
+    held: Vec<(Offset, u64, Store)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +76,7 @@ impl<M: Memory> CrashMemory<M> {
 
     /// A memory that dies as told, inside [`run`](CrashMemory::run).
     pub fn mortal(memory: M, kill: Kill) -> Self {
-        let fate = Fate { kill, accesses: 0, phase: Phase::Idle, relaxed: 0, held: Vec::new() };
+        let fate = Fate { kill, accesses: 0, phase: Phase::Idle, unreleased: 0, held: Vec::new() };
         Self { memory, fate: Some(Arc::new(Mutex::new(fate))) }
     }
 
@@ -109,9 +110,9 @@ impl<M: Memory> CrashMemory<M> {
         self.fate().map_or(0, |fate| fate.accesses)
     }
 
-    /// Relaxed stores since the last release: what a kill could lose.
-    pub fn relaxed_stores(&self) -> u32 {
-        self.fate().map_or(0, |fate| fate.relaxed)
+    /// Stores since the last releasing read-modify-write or fence: what a kill could lose.
+    pub fn unreleased_stores(&self) -> u32 {
+        self.fate().map_or(0, |fate| fate.unreleased)
     }
 
     /// Never held across an access to the memory beneath, where the engine may switch.
@@ -143,52 +144,73 @@ impl<M: Memory> CrashMemory<M> {
     /// What this thread sees in a word that it has stored to and holds back.
     fn held(&self, at: Offset) -> Option<u64> {
         let fate = self.fate()?;
-        fate.held.iter().rev().find(|(held, _)| *held == at).map(|(_, value)| *value)
+        fate.held.iter().rev().find(|(held, ..)| *held == at).map(|(_, value, _)| *value)
     }
 
-    /// Whether a relaxed store is held back; then it is.
-    fn hold(&self, at: Offset, value: u64) -> bool {
+    /// Whether a store is held back; then it is. One that releases and is not lets go of the rest.
+    #[track_caller]
+    fn holds(&self, at: Offset, value: u64, order: Store) -> bool {
         let Some(mut fate) = self.fate() else {
             return false;
         };
         if fate.phase != Phase::Running {
             return false;
         }
-        let bit = fate.relaxed % 64;
-        fate.relaxed += 1;
+        let bit = fate.unreleased % 64;
+        fate.unreleased += 1;
         // A word keeps the order of its stores: one behind a held one is held too.
-        let behind = fate.held.iter().any(|(held, _)| *held == at);
+        let behind = fate.held.iter().any(|(held, ..)| *held == at);
         let chosen = matches!(fate.kill.lost, Lost::Mask(mask) if mask >> bit & 1 == 1);
-        if chosen || behind {
-            fate.held.push((at, value));
+        let releases = order == Store::Release;
+        if chosen || (behind && !releases) {
+            fate.held.push((at, value, order));
+            return true;
         }
-        chosen || behind
+        drop(fate);
+        if releases {
+            self.let_go();
+        }
+        false
     }
 
-    /// Lets go of every store that is held back, in program order: before anything that releases.
+    /// Lets go of every store that is held back, in program order.
     #[track_caller]
-    pub(crate) fn release(&self) {
+    fn let_go(&self) {
         let Some(mut fate) = self.fate() else { return };
-        fate.relaxed = 0;
         let held = std::mem::take(&mut fate.held);
         drop(fate);
-        for (at, value) in held {
-            self.memory.store(at, value, Store::Relaxed);
+        for (at, value, order) in held {
+            self.memory.store(at, value, order);
         }
     }
 
-    /// Before a read-modify-write: all stores if it releases, else those to its word.
+    /// Before anything but a store that releases: from here on nothing before it can be lost.
+    #[track_caller]
+    pub(crate) fn release(&self) {
+        if let Some(mut fate) = self.fate() {
+            fate.unreleased = 0;
+        }
+        self.let_go();
+    }
+
+    /// Before a read-modify-write: all stores if it releases, else those to its word, and whatever
+    /// one of these releases.
     #[track_caller]
     fn before_rmw(&self, at: Offset, order: Rmw) {
         if matches!(order, Rmw::Release | Rmw::AcqRel) {
             return self.release();
         }
         let Some(mut fate) = self.fate() else { return };
-        let (now, later) = fate.held.drain(..).partition::<Vec<_>, _>(|(held, _)| *held == at);
+        let (now, later): (Vec<_>, Vec<_>) =
+            fate.held.iter().copied().partition(|(held, ..)| *held == at);
+        if now.iter().any(|(_, _, order)| *order == Store::Release) {
+            drop(fate);
+            return self.let_go();
+        }
         fate.held = later;
         drop(fate);
-        for (at, value) in now {
-            self.memory.store(at, value, Store::Relaxed);
+        for (at, value, order) in now {
+            self.memory.store(at, value, order);
         }
     }
 }
@@ -231,12 +253,9 @@ impl<M: Memory> Memory for CrashMemory<M> {
         if !self.step() {
             return;
         }
-        match order {
-            Store::Release => self.release(),
-            Store::Relaxed if self.hold(at, value) => return,
-            Store::Relaxed => {}
+        if !self.holds(at, value, order) {
+            self.memory.store(at, value, order);
         }
-        self.memory.store(at, value, order);
     }
 
     #[track_caller]

@@ -155,9 +155,9 @@ impl<X: Execution> Execution for TraceExecution<X> {
         self.execution.current()
     }
 
-    fn mark_kill(&self, relaxed_stores: u32) {
+    fn mark_kill(&self, unreleased_stores: u32) {
         self.log.lock().rows.push((self.current(), "KILLED".to_owned()));
-        self.execution.mark_kill(relaxed_stores);
+        self.execution.mark_kill(unreleased_stores);
     }
 
     fn note(&self, remark: impl FnOnce() -> String) {

@@ -71,7 +71,7 @@ pub struct Mutation {
 /// What is weakened, and the sites that were seen.
 #[derive(Clone, Default, Debug)]
 pub struct Weakening {
-    mutation: Option<Mutation>,
+    mutations: Vec<Mutation>,
     sites: Arc<Mutex<BTreeSet<Site>>>,
 }
 
@@ -93,7 +93,7 @@ pub struct WeakenExecution<X> {
 #[derive(Clone)]
 pub struct WeakenMemory<M> {
     memory: M,
-    weakening: Weakening,
+    weakening: Option<Weakening>,
 }
 
 impl Weakening {
@@ -104,7 +104,12 @@ impl Weakening {
 
     /// One mutation.
     pub fn of(mutation: Mutation) -> Self {
-        Self { mutation: Some(mutation), ..Self::default() }
+        Self::all(&[mutation])
+    }
+
+    /// Several mutations at once: for orderings of which each makes the others redundant.
+    pub fn all(mutations: &[Mutation]) -> Self {
+        Self { mutations: mutations.to_vec(), ..Self::default() }
     }
 
     /// The sites seen so far in files whose path contains this text.
@@ -119,14 +124,11 @@ impl Weakening {
         let place = Location::caller();
         let (file, line, column) = (place.file(), place.line(), place.column());
         let site = Site { file, line, column, ordered: kind(strength) };
-        match self.mutation {
-            Some(mutation) if mutation.site == site => mutation.weaker,
-            Some(_) => strength,
-            None => {
-                self.sites.lock().unwrap_or_else(PoisonError::into_inner).insert(site);
-                strength
-            }
+        if self.mutations.is_empty() {
+            self.sites.lock().unwrap_or_else(PoisonError::into_inner).insert(site);
         }
+        let mutation = self.mutations.iter().find(|mutation| mutation.site == site);
+        mutation.map_or(strength, |mutation| mutation.weaker)
     }
 }
 
@@ -178,7 +180,7 @@ impl<X: Execution> Execution for WeakenExecution<X> {
     type Memory = WeakenMemory<X::Memory>;
 
     fn memory(&self, words: u64) -> Self::Memory {
-        WeakenMemory { memory: self.execution.memory(words), weakening: self.weakening.clone() }
+        WeakenMemory::new(self.execution.memory(words), Some(&self.weakening))
     }
 
     fn spawn<T, F>(&self, body: F) -> Participant<T>
@@ -193,8 +195,8 @@ impl<X: Execution> Execution for WeakenExecution<X> {
         self.execution.current()
     }
 
-    fn mark_kill(&self, relaxed_stores: u32) {
-        self.execution.mark_kill(relaxed_stores);
+    fn mark_kill(&self, unreleased_stores: u32) {
+        self.execution.mark_kill(unreleased_stores);
     }
 
     fn mark(&self) -> Option<Vec<u32>> {
@@ -209,9 +211,26 @@ impl<M: fmt::Debug> fmt::Debug for WeakenMemory<M> {
 }
 
 impl<M: Memory> WeakenMemory<M> {
+    /// The memory weakened like this, or as it is.
+    ///
+    /// Around a [`CrashMemory`](crate::CrashMemory) a weakened release also keeps no store from
+    /// being lost; beneath one it would.
+    pub fn new(memory: M, weakening: Option<&Weakening>) -> Self {
+        Self { memory, weakening: weakening.cloned() }
+    }
+
+    /// The order to use at the caller's place.
+    #[track_caller]
+    fn strength(&self, kind: fn(Strength) -> Ordered, strength: Strength) -> Strength {
+        match &self.weakening {
+            Some(weakening) => weakening.strength(kind, strength),
+            None => strength,
+        }
+    }
+
     #[track_caller]
     fn rmw(&self, order: Rmw) -> Rmw {
-        to_rmw(self.weakening.strength(Ordered::Rmw, from_rmw(order)))
+        to_rmw(self.strength(Ordered::Rmw, from_rmw(order)))
     }
 }
 
@@ -226,7 +245,7 @@ impl<M: Memory> Memory for WeakenMemory<M> {
 
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64 {
-        let order = to_load(self.weakening.strength(Ordered::Load, from_load(order)));
+        let order = to_load(self.strength(Ordered::Load, from_load(order)));
         self.memory.load(at, order)
     }
 
@@ -236,7 +255,7 @@ impl<M: Memory> Memory for WeakenMemory<M> {
             Store::Relaxed => Strength::Relaxed,
             Store::Release => Strength::Release,
         };
-        let order = match self.weakening.strength(Ordered::Store, strength) {
+        let order = match self.strength(Ordered::Store, strength) {
             Strength::Relaxed => Store::Relaxed,
             _ => Store::Release,
         };
@@ -252,8 +271,8 @@ impl<M: Memory> Memory for WeakenMemory<M> {
         success: Rmw,
         failure: Load,
     ) -> Result<u64, u64> {
-        let success = self.weakening.strength(Ordered::ExchangeSuccess, from_rmw(success));
-        let failure = self.weakening.strength(Ordered::ExchangeFailure, from_load(failure));
+        let success = self.strength(Ordered::ExchangeSuccess, from_rmw(success));
+        let failure = self.strength(Ordered::ExchangeFailure, from_load(failure));
         self.memory.compare_exchange(at, current, new, to_rmw(success), to_load(failure))
     }
 
@@ -283,7 +302,7 @@ impl<M: Memory> Memory for WeakenMemory<M> {
             Fence::AcqRel => Strength::AcqRel,
             Fence::SeqCst => Strength::Sequential,
         };
-        match self.weakening.strength(Ordered::Fence, strength) {
+        match self.strength(Ordered::Fence, strength) {
             Strength::Relaxed => {}
             Strength::Acquire => self.memory.fence(Fence::Acquire),
             Strength::Release => self.memory.fence(Fence::Release),

@@ -5,6 +5,8 @@
 //! which no two participants share anything (each alone on its keys is left in: keys share
 //! buckets), say nothing new and are left out where the first holds.
 
+use std::collections::BTreeSet;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -25,16 +27,33 @@ pub struct Size {
 /// Every scenario of a size up to isomorphism, from each initial state: every subset of the keys is
 /// there at the start.
 pub fn all(size: Size) -> Vec<Scenario> {
+    shaped(&vec![size.calls; size.participants], size.keys)
+}
+
+/// The same with so many calls of each participant: `[2, 1]` for one that calls twice beside one
+/// that calls once.
+pub fn shaped(calls: &[usize], keys: u8) -> Vec<Scenario> {
     let mut alphabet: Vec<Step> =
-        (0..size.keys).flat_map(|key| Verb::ALL.map(|verb| Step::Call { verb, key })).collect();
+        (0..keys).flat_map(|key| Verb::ALL.map(|verb| Step::Call { verb, key })).collect();
     // Sequences and choices come out in the order of the alphabet, and are compared in that order.
     alphabet.sort();
-    let programs = sequences(&alphabet, size.calls);
+    let mut choices = vec![Vec::new()];
+    let lengths: BTreeSet<usize> = calls.iter().copied().collect();
+    for length in lengths {
+        let count = calls.iter().filter(|calls| **calls == length).count();
+        let alike = multisets(&sequences(&alphabet, length), count);
+        let longer = |chosen: &Vec<Vec<Step>>| {
+            let chosen = chosen.clone();
+            alike.iter().map(move |more| [&chosen[..], more].concat())
+        };
+        choices = choices.iter().flat_map(longer).collect();
+    }
     let mut scenarios = Vec::new();
-    for chosen in multisets(&programs, size.participants) {
-        for present in 0..1_u32 << size.keys {
-            let scenario = assemble(&chosen, present, size.keys);
-            if is_worth_running(&scenario) && is_smallest(&scenario, present, size.keys) {
+    for mut chosen in choices {
+        chosen.sort();
+        for present in 0..1_u32 << keys {
+            let scenario = assemble(&chosen, present, keys);
+            if is_worth_running(&scenario) && is_smallest(&scenario, present, keys) {
                 scenarios.push(scenario);
             }
         }
@@ -71,7 +90,7 @@ fn assemble(programs: &[Vec<Step>], present: u32, keys: u8) -> Scenario {
         .filter(|key| present >> key & 1 == 1)
         .map(|key| Step::Call { verb: Verb::Put, key })
         .collect();
-    Scenario { setup, programs: programs.to_vec(), kill: None }
+    Scenario { setup, programs: programs.to_vec(), ..Scenario::default() }
 }
 
 /// Somebody writes, the first key is used, and every key that is there is used.
@@ -88,10 +107,7 @@ fn is_worth_running(scenario: &Scenario) -> bool {
 fn is_smallest(scenario: &Scenario, present: u32, keys: u8) -> bool {
     let own = (&scenario.programs, &scenario.setup);
     permutations(keys).iter().all(|renaming| {
-        let rename = |step: &Step| match *step {
-            Step::Call { verb, key } => Step::Call { verb, key: renaming[usize::from(key)] },
-            Step::Recover => Step::Recover,
-        };
+        let rename = |step: &Step| step.renamed(|key| renaming[usize::from(key)]);
         let mut programs: Vec<Vec<Step>> =
             scenario.programs.iter().map(|program| program.iter().map(rename).collect()).collect();
         programs.sort();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use shm_arena::{Backoff, Environment, Memory, SegmentError};
 use shm_table::{
     Design, Entry, Error, Exchange, Insert, Put, Remove, RemoveIf, Replace, Table, Version,
 };
@@ -11,9 +12,9 @@ use shm_table::{
 use super::{Scenario, Step, Subject};
 use crate::engine::{Execution, Model};
 use crate::history::{Log, Record, check_happens_before, check_real_time, check_values};
-use crate::memory::{Kill, Lost};
+use crate::memory::{CrashMemory, Kill, Lost, WeakenMemory, Weakening};
 use crate::spec::{Answer, Operation, Value, Verb};
-use crate::world::{Ended, World};
+use crate::world::{Ended, Place, World};
 
 /// Bytes of every value in a scenario: the number, then its complement, so that a torn copy shows.
 pub(super) const VALUE_BYTES: usize = 16;
@@ -37,19 +38,30 @@ pub enum Order {
 /// - every value read is one that was stored, whole, with its metadata word, and taken once;
 /// - some order of the operations explains all answers, a killed one having happened or not;
 /// - no verb failed that its capabilities and the table's size do not allow to fail;
-/// - the audit is clean: nothing lost, nothing owned twice.
+/// - the audit is clean: nothing lost, nothing owned twice; and unless somebody was killed, as many
+///   entries were counted as there are.
 ///
 /// That survivors finish is seen to by the engine's bound on the accesses of an execution.
 pub struct ScenarioModel<S> {
     scenario: Scenario,
     order: Order,
+    weakening: Option<Weakening>,
     subject: PhantomData<S>,
 }
+
+/// The shared words as tables see them: some ordering weakened, then perhaps killed.
+type Words<X> = WeakenMemory<CrashMemory<<X as Execution>::Memory>>;
 
 impl<S: Subject> ScenarioModel<S> {
     /// The model of a scenario whose history is constrained by this order.
     pub fn new(scenario: Scenario, order: Order) -> Self {
-        Self { scenario, order, subject: PhantomData }
+        Self { scenario, order, weakening: None, subject: PhantomData }
+    }
+
+    /// The same over weakened memory, in which a kill may lose what a weakened release covered.
+    #[must_use]
+    pub fn weakened(self, weakening: &Weakening) -> Self {
+        Self { weakening: Some(weakening.clone()), ..self }
     }
 
     /// The scenario.
@@ -122,10 +134,10 @@ impl Journal {
 impl<S: Subject> Model for ScenarioModel<S> {
     fn run<X: Execution>(&self, execution: &X) {
         let options = S::options(&self.scenario);
-        let words = S::Table::<crate::memory::CrashMemory<X::Memory>>::word_count(&options)
+        let words = S::Table::<Words<X>>::word_count(&options)
             .unwrap_or_else(|error| panic!("no table for {options:?}: {error}"));
         let world = World::new(execution, words);
-        let home = world.place(0);
+        let home = self.seat(&world.place(0));
         let table = S::Table::create(home.memory.clone(), &options, &home.environment)
             .unwrap_or_else(|error| panic!("the table cannot be created: {error}"));
         let journal = Arc::new(Journal::default());
@@ -135,8 +147,10 @@ impl<S: Subject> Model for ScenarioModel<S> {
             participant,
             phase,
             numbered,
+            is_scarce: self.scenario.blocks.is_some(),
         };
-        caller(0, Phase::Setup, 0).run(&table, &self.scenario.setup);
+        let mut setup = caller(0, Phase::Setup, 0);
+        self.scenario.setup.iter().for_each(|step| setup.step(&table, *step));
         let mut numbered = self.scenario.setup.len();
         let mut participants = Vec::new();
         for (index, program) in (1..).zip(&self.scenario.programs) {
@@ -147,28 +161,26 @@ impl<S: Subject> Model for ScenarioModel<S> {
                 }
                 _ => world.place(index),
             };
-            let handle = S::Table::attach(place.memory.clone(), &place.environment)
-                .unwrap_or_else(|error| panic!("participant {index} cannot attach: {error}"));
-            let mut caller = caller(index, Phase::Together, numbered);
+            let mut seat = self.seat(&place);
+            if program.first() != Some(&Step::Join) {
+                seat.sit_down();
+            }
+            let caller = caller(index, Phase::Together, numbered);
             let program = program.clone();
             numbered += program.len();
-            let run = move || {
-                caller.run(&handle, &program);
-                // A process keeps its handle until its end, which the model's join stands for.
-                handle
-            };
-            participants.push((index, world.spawn(&place, run)));
+            // A process keeps its handle until its end, which the model's join stands for.
+            participants.push((index, world.spawn(&place, move || seat.run(caller, &program))));
         }
-        let mut handles = Vec::new();
+        let mut seats = Vec::new();
         for (index, participant) in participants {
             match participant.join() {
-                Ended::Finished(handle) => handles.push(handle),
+                Ended::Finished(seat) => seats.push(seat),
                 Ended::Killed => journal.log.died(index),
             }
         }
         self.finish(&table, caller(0, Phase::End, numbered));
         self.check(&journal);
-        drop(handles);
+        drop(seats);
     }
 
     fn name(&self) -> String {
@@ -177,6 +189,11 @@ impl<S: Subject> Model for ScenarioModel<S> {
 }
 
 impl<S: Subject> ScenarioModel<S> {
+    fn seat<X: Execution>(&self, place: &Place<X>) -> Seat<S, Words<X>> {
+        let memory = WeakenMemory::new(place.memory.clone(), self.weakening.as_ref());
+        Seat { memory, environment: place.environment.clone(), table: None }
+    }
+
     /// What follows the participants: recovery, a look at every key, the audit.
     fn finish<X: Execution>(&self, table: &impl Table, mut caller: Caller<X>) {
         if self.scenario.kill.is_some() {
@@ -186,6 +203,9 @@ impl<S: Subject> ScenarioModel<S> {
             caller.step(table, Step::Call { verb: Verb::Get, key });
         }
         let audit = table.audit();
+        if self.scenario.kill.is_none() {
+            assert_eq!(table.len(), audit.entries, "the count of entries, when nobody writes");
+        }
         if !audit.is_clean() {
             let mut dump = String::new();
             let written = table.dump(&mut dump);
@@ -206,6 +226,43 @@ impl<S: Subject> fmt::Debug for ScenarioModel<S> {
     }
 }
 
+/// A process that is in the table or outside.
+struct Seat<S: Subject, M: Memory + 'static> {
+    memory: M,
+    environment: Environment,
+    table: Option<S::Table<M>>,
+}
+
+impl<S: Subject, M: Memory + Clone + 'static> Seat<S, M> {
+    fn run<X: Execution>(mut self, mut caller: Caller<X>, program: &[Step]) -> Self {
+        for step in program {
+            match (step, self.table.take()) {
+                (Step::Join, _) => self.sit_down(),
+                (Step::Leave, table) => table.into_iter().for_each(S::leave),
+                (_, Some(table)) => {
+                    caller.step(&table, *step);
+                    self.table = Some(table);
+                }
+                (step, None) => panic!("{step} by a process that is not in the table"),
+            }
+        }
+        self
+    }
+
+    /// Joins the table as soon as there is a record: somebody has to leave or die where there are
+    /// not enough. That it happens is seen to by the engine's bound on accesses.
+    fn sit_down(&mut self) {
+        let backoff = Backoff::new();
+        self.table = loop {
+            match S::Table::attach(self.memory.clone(), &self.environment) {
+                Ok(table) => break Some(table),
+                Err(SegmentError::NoRecord { .. }) => self.memory.spin(&backoff),
+                Err(error) => panic!("a participant cannot attach: {error}"),
+            }
+        };
+    }
+}
+
 /// Calls the steps of one participant and writes them into the journal.
 struct Caller<X> {
     execution: X,
@@ -214,15 +271,11 @@ struct Caller<X> {
     phase: Phase,
     /// Steps of the scenario so far: numbers the values.
     numbered: usize,
+    /// Blocks may run out.
+    is_scarce: bool,
 }
 
 impl<X: Execution> Caller<X> {
-    fn run(&mut self, table: &impl Table, steps: &[Step]) {
-        for step in steps {
-            self.step(table, *step);
-        }
-    }
-
     fn step(&mut self, table: &impl Table, step: Step) {
         self.numbered += 1;
         let Step::Call { verb, key } = step else {
@@ -283,12 +336,13 @@ impl<X: Execution> Caller<X> {
 
     /// Fails the execution if an error is not among those that the design may give.
     ///
-    /// Nothing is ever full: the table has room for every key and every participant. Only a design
-    /// that waits for others may be busy.
+    /// Unless the scenario says how many blocks there are, nothing is ever full: the table has room
+    /// for every key and every participant. Only a design that waits for others may be busy.
     fn allow(&self, table: &impl Table, verb: Verb, error: Error) {
         let capabilities = table.capabilities();
         let progress = if verb == Verb::Get { capabilities.reads } else { capabilities.writes };
-        let allowed = progress.waits() && matches!(error, Error::Busy { .. });
+        let scarce = self.is_scarce && matches!(error, Error::NoBlock { .. });
+        let allowed = scarce || progress.waits() && matches!(error, Error::Busy { .. });
         if !allowed {
             panic!(
                 "participant {}: {verb} failed though it cannot: {error}\n{}",

@@ -18,16 +18,20 @@ pub trait Subject: Send + Sync + 'static {
     fn options(scenario: &Scenario) -> TableOptions {
         options_for(scenario)
     }
+
+    /// Gives a handle's places in the segment back, as a process does that ends in order.
+    fn leave<M: Memory + 'static>(table: Self::Table<M>);
 }
 
 /// The smallest table that holds everything that can exist at once in a scenario: one bucket, short
-/// values, a fixed hash secret, one process record and one line for each participant and the model
-/// itself, and for each line a block in the making and one kept back.
+/// values, a fixed hash secret, one process record and one line for each participant that is there
+/// from the start and the model itself, and for each line a block in the making and one kept back.
 pub fn options_for(scenario: &Scenario) -> TableOptions {
-    let programs = u32::try_from(scenario.programs.len()).unwrap_or(u32::MAX);
+    let programs = u32::try_from(scenario.present()).unwrap_or(u32::MAX);
     let participants = programs.saturating_add(1);
     let keys = u32::from(scenario.keys());
-    let blocks = keys.saturating_add(participants.saturating_mul(2));
+    let enough = keys.saturating_add(participants.saturating_mul(2));
+    let blocks = scenario.blocks.unwrap_or(enough);
     TableOptions {
         entries: keys.into(),
         key_bytes: 1,
@@ -39,7 +43,7 @@ pub fn options_for(scenario: &Scenario) -> TableOptions {
         shape: Some(TableShape {
             buckets: 1,
             // A slot for each key and each participant, and the one that insertions leave.
-            slots: keys.saturating_add(participants).clamp(2, 15),
+            slots: keys.saturating_add(participants).clamp(2, 21),
             slabs: 1,
             slab_units: blocks.checked_next_power_of_two().unwrap_or(1 << 16),
             block_units_min: 1,
@@ -56,6 +60,10 @@ impl Subject for ChainedSubject {
     const NAME: &'static str = Kind::Chained.name();
 
     type Table<M: Memory + 'static> = Chained<M>;
+
+    fn leave<M: Memory + 'static>(table: Chained<M>) {
+        table.detach();
+    }
 }
 
 /// The table whose bucket headers decide.
@@ -66,6 +74,10 @@ impl Subject for CasBucketSubject {
     const NAME: &'static str = Kind::CasBucket.name();
 
     type Table<M: Memory + 'static> = CasBucket<M>;
+
+    fn leave<M: Memory + 'static>(table: CasBucket<M>) {
+        table.detach();
+    }
 }
 
 /// The table of Robin Hood pages.

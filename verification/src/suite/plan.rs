@@ -1,8 +1,11 @@
 //! Which checks each tier consists of.
 
+use std::fmt;
+use std::str::FromStr;
+
 use shm_table::Kind;
 
-use super::{Bound, Check, EngineKind, Victim};
+use super::{Bound, Check, EngineKind, Losses, Victim};
 use crate::scenario::generate::{self, Size};
 use crate::scenario::{Scenario, catalogue};
 
@@ -15,25 +18,61 @@ pub enum Tier {
     Deep,
 }
 
-/// A part of a tier, about equal in time, so that a test runner can run them side by side.
+/// A part of a tier, so that a test runner can run them side by side.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Part {
-    /// Generated pairs and triples, enumerated.
+    /// Generated pairs and triples of calls, enumerated.
     Enumerated,
-    /// Generated pairs and triples, drawn in weak memory.
+    /// Generated pairs and triples of calls, drawn in weak memory.
     Drawn,
     /// The catalogue, on every engine.
     Catalogue,
-    /// Kills before every access.
+    /// Chosen scenarios with kills before every access, and every loss of stores.
     Kills,
+    /// Generated pairs and triples with kills before every access of each participant in turn.
+    GeneratedKills,
     /// Large random workloads.
     Workloads,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 5] =
-        [Self::Enumerated, Self::Drawn, Self::Catalogue, Self::Kills, Self::Workloads];
+    pub const ALL: [Self; 6] = [
+        Self::Enumerated,
+        Self::Drawn,
+        Self::Catalogue,
+        Self::Kills,
+        Self::GeneratedKills,
+        Self::Workloads,
+    ];
+
+    /// The part's name, as the command line spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enumerated => "enumerated",
+            Self::Drawn => "drawn",
+            Self::Catalogue => "catalogue",
+            Self::Kills => "kills",
+            Self::GeneratedKills => "generated-kills",
+            Self::Workloads => "workloads",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let named = Self::ALL.into_iter().find(|part| part.name() == text);
+        named.ok_or_else(|| format!("part {text:?}: expected one of {}", names()))
+    }
 }
 
 /// The checks of a part of a tier for a table.
@@ -44,6 +83,7 @@ pub fn part(tier: Tier, part: Part, table: Kind) -> Vec<Check> {
         Part::Drawn => plan.drawn(),
         Part::Catalogue => plan.catalogue(),
         Part::Kills => plan.kills(),
+        Part::GeneratedKills => plan.generated_kills(),
         Part::Workloads => plan.workloads(),
     }
 }
@@ -56,7 +96,7 @@ pub fn plan(tier: Tier, tables: &[Kind]) -> Vec<Check> {
 
 /// Scenarios whose first participant is killed before each of its accesses: one for each writing
 /// verb with somebody beside it who wants the same key, then one in which a survivor recovers.
-const KILLED: [&str; 8] = [
+pub(crate) const KILLED: [&str; 8] = [
     "insert a | insert a",
     "put a : insert b | get a",
     "put a : put a | put a",
@@ -67,8 +107,32 @@ const KILLED: [&str; 8] = [
     "put a : replace a, take a | recover, insert a",
 ];
 
-/// Kills with every relaxed store since the last release lost.
-const ALL_LOST: u64 = u64::MAX;
+/// Generated scenarios of one size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    /// `x | y`.
+    Pairs,
+    /// `x | y | z`.
+    Triples,
+    /// `x, y | z`.
+    TwoBesideOne,
+    /// `w, x | y, z`.
+    TwoBesideTwo,
+}
+
+impl Family {
+    fn scenarios(self, keys: u8) -> Vec<Scenario> {
+        let calls: &[usize] = match self {
+            Self::Pairs => &[1, 1],
+            Self::Triples => &[1, 1, 1],
+            Self::TwoBesideOne => &[2, 1],
+            Self::TwoBesideTwo => &[2, 2],
+        };
+        let all = generate::shaped(calls, keys);
+        // Those on fewer keys are a family of their own.
+        all.into_iter().filter(|scenario| scenario.keys() == keys).collect()
+    }
+}
 
 struct Plan {
     tier: Tier,
@@ -103,41 +167,70 @@ impl Plan {
         self.check(scenario, engine, Bound { preemptions: None, executions, seed })
     }
 
+    /// Every scenario of a family on so many keys, enumerated.
+    fn family(
+        &self,
+        (family, keys): (Family, u8),
+        engine: EngineKind,
+        preemptions: u32,
+        executions: u64,
+    ) -> Vec<Check> {
+        let scenarios = family.scenarios(keys).into_iter();
+        scenarios.map(|one| self.enumerate(one, engine, preemptions, executions)).collect()
+    }
+
     fn enumerated(&self) -> Vec<Check> {
-        let pairs = generate::all(Size { participants: 2, calls: 1, keys: 1 });
-        let (loom, own) = match self.tier {
-            Tier::Quick => (2, 1),
-            Tier::Deep => (3, 2),
+        use EngineKind::{DepthFirst, Loom};
+        use Family::{Pairs, Triples, TwoBesideOne, TwoBesideTwo};
+        let rows = match self.tier {
+            Tier::Quick => vec![
+                ((Pairs, 1), Loom, 2, 20_000),
+                ((Pairs, 1), DepthFirst, 1, 20_000),
+                ((Pairs, 2), DepthFirst, 1, 20_000),
+                // Three updates of a lock-free table have too many executions for this tier.
+                ((Triples, 1), Loom, 0, 500),
+            ],
+            Tier::Deep => vec![
+                ((Pairs, 1), Loom, 3, 200_000),
+                ((Pairs, 1), DepthFirst, 2, 200_000),
+                ((Pairs, 2), Loom, 2, 200_000),
+                ((Pairs, 2), DepthFirst, 2, 20_000),
+                ((Triples, 1), Loom, 1, 50_000),
+                ((Triples, 1), DepthFirst, 1, 50_000),
+                ((Triples, 2), Loom, 1, 20_000),
+                ((Triples, 2), DepthFirst, 1, 20_000),
+                ((TwoBesideOne, 1), Loom, 2, 20_000),
+                ((TwoBesideOne, 1), DepthFirst, 1, 20_000),
+                ((TwoBesideOne, 2), Loom, 1, 20_000),
+                ((TwoBesideOne, 2), DepthFirst, 1, 5_000),
+                ((TwoBesideTwo, 1), Loom, 1, 20_000),
+            ],
         };
-        let limit = self.choose(20_000, 1_000_000);
-        let mut checks: Vec<Check> = pairs
-            .iter()
-            .flat_map(|scenario| {
-                [
-                    self.enumerate(scenario.clone(), EngineKind::Loom, loom, limit),
-                    self.enumerate(scenario.clone(), EngineKind::DepthFirst, own, limit),
-                ]
-            })
-            .collect();
-        if self.tier == Tier::Deep {
-            let longer = generate::all(Size { participants: 2, calls: 2, keys: 1 });
-            let triples = generate::all(Size { participants: 3, calls: 1, keys: 1 });
-            let wider = generate::all(Size { participants: 2, calls: 1, keys: 2 });
-            for scenario in longer.into_iter().chain(triples).chain(wider) {
-                checks.push(self.enumerate(scenario, EngineKind::Loom, 2, 100_000));
-            }
-        }
-        checks
+        let checks = |(of, engine, preemptions, executions)| {
+            self.family(of, engine, preemptions, executions)
+        };
+        rows.into_iter().flat_map(checks).collect()
     }
 
     fn drawn(&self) -> Vec<Check> {
-        let pairs = generate::all(Size { participants: 2, calls: 1, keys: 2 });
-        let triples = generate::all(Size { participants: 3, calls: 1, keys: 1 });
-        let longer = generate::all(Size { participants: 2, calls: 2, keys: 1 });
-        let executions = self.choose(300, 5_000);
+        use Family::{Pairs, Triples, TwoBesideOne, TwoBesideTwo};
         let mut checks = Vec::new();
-        for (seed, scenario) in (1..).zip(pairs.into_iter().chain(triples).chain(longer)) {
-            checks.push(self.draw(scenario, EngineKind::View, executions, seed));
+        for (family, keys, quick, deep) in [
+            (Pairs, 2, 300, 5_000),
+            (Triples, 1, 300, 5_000),
+            (Triples, 2, 100, 2_000),
+            (TwoBesideOne, 1, 100, 2_000),
+            (TwoBesideOne, 2, 20, 500),
+            (TwoBesideTwo, 1, 100, 2_000),
+        ] {
+            let executions = self.choose(quick, deep);
+            for (seed, scenario) in (1..).zip(family.scenarios(keys)) {
+                checks.push(self.draw(scenario.clone(), EngineKind::View, executions, seed));
+                if family == Triples {
+                    let executions = self.choose(20, 500);
+                    checks.push(self.draw(scenario, EngineKind::Shuttle, executions, seed));
+                }
+            }
         }
         checks
     }
@@ -170,20 +263,42 @@ impl Plan {
         let mut checks = Vec::new();
         for (seed, text) in (1..).zip(KILLED) {
             let scenario: Scenario = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-            let mut sweep = |check: Check, lost| {
-                let victim = Some(Victim { participant: 1, lost });
+            let mut sweep = |check: Check, losses| {
+                let victim = Some(Victim { participant: 1, losses });
                 checks.push(Check { victim, ..check });
             };
-            let view = self.draw(scenario.clone(), EngineKind::View, self.choose(150, 5_000), seed);
-            sweep(view.clone(), 0);
-            sweep(view, ALL_LOST);
+            let none = Losses::Mask(0);
+            let view = |executions| self.draw(scenario.clone(), EngineKind::View, executions, seed);
+            sweep(view(self.choose(150, 5_000)), none);
+            sweep(view(self.choose(40, 500)), Losses::Subsets);
             let shuttle = self.choose(100, 5_000);
-            sweep(self.draw(scenario.clone(), EngineKind::Shuttle, shuttle, seed), 0);
+            sweep(self.draw(scenario.clone(), EngineKind::Shuttle, shuttle, seed), none);
             let (preemptions, limit) = match self.tier {
                 Tier::Quick => (0, 5_000),
                 Tier::Deep => (2, 50_000),
             };
-            sweep(self.enumerate(scenario, EngineKind::DepthFirst, preemptions, limit), 0);
+            sweep(self.enumerate(scenario, EngineKind::DepthFirst, preemptions, limit), none);
+        }
+        checks
+    }
+
+    /// Each participant of each pair and each triple dies before each of its accesses.
+    fn generated_kills(&self) -> Vec<Check> {
+        use Family::{Pairs, Triples};
+        let mut checks = Vec::new();
+        for (family, keys, losses, quick, deep) in [
+            (Pairs, 1, Losses::Subsets, 8, 200),
+            (Pairs, 2, Losses::Mask(u64::MAX), 4, 100),
+            (Triples, 1, Losses::Mask(0), 4, 100),
+            (Triples, 2, Losses::Mask(0), 1, 20),
+        ] {
+            let executions = self.choose(quick, deep);
+            for (seed, scenario) in (1..).zip(family.scenarios(keys)) {
+                for participant in 1..=u32::try_from(scenario.programs.len()).unwrap_or(0) {
+                    let check = self.draw(scenario.clone(), EngineKind::View, executions, seed);
+                    checks.push(Check { victim: Some(Victim { participant, losses }), ..check });
+                }
+            }
         }
         checks
     }
@@ -193,7 +308,8 @@ impl Plan {
         let sizes = [
             (Size { participants: 3, calls: 4, keys: 2 }, self.choose(40, 1_000), 250),
             (Size { participants: 4, calls: 6, keys: 2 }, self.choose(20, 500), 150),
-            (Size { participants: 7, calls: 50, keys: 2 }, self.choose(4, 200), 10),
+            (Size { participants: 8, calls: 50, keys: 2 }, self.choose(4, 200), 10),
+            (Size { participants: 16, calls: 20, keys: 3 }, self.choose(2, 100), 10),
         ];
         for (size, scenarios, executions) in sizes {
             for seed in 1..=scenarios {

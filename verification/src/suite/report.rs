@@ -208,6 +208,8 @@ pub struct Report {
     pub passed: usize,
     /// The others.
     pub failed: usize,
+    /// Checks that were not started, for want of time.
+    pub left: usize,
     /// Executions of all checks.
     pub executions: u64,
     /// Time it took, in seconds.
@@ -215,11 +217,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(rows: Vec<Row>, elapsed: Duration) -> Self {
+    pub(super) fn new(rows: Vec<Row>, left: usize, elapsed: Duration) -> Self {
         let passed = rows.iter().filter(|row| row.passed()).count();
         Self {
             passed,
             failed: rows.len() - passed,
+            left,
             executions: rows.iter().map(|row| row.executions).sum(),
             elapsed_s: elapsed.as_secs_f64(),
             rows,
@@ -241,6 +244,9 @@ impl fmt::Display for Report {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs three digits")]
         let rate = *executions as f64 / elapsed_s.max(1e-9);
         writeln!(formatter, "{executions} executions in {elapsed_s:.1} s, {rate:.0}/s")?;
+        if self.left > 0 {
+            writeln!(formatter, "{} checks not started: the time was over", self.left)?;
+        }
         write!(formatter, "{passed} passed, {failed} failed")
     }
 }

@@ -15,5 +15,5 @@ pub fn run_litmus(mut observe: impl FnMut(&Row)) -> Report {
             rows.push(row);
         }
     }
-    Report::new(rows, started.elapsed())
+    Report::new(rows, 0, started.elapsed())
 }

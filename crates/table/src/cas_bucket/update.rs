@@ -296,6 +296,7 @@ impl<M: Memory> CasBucket<M> {
             live &= !found.live_bit;
             intended = Some((found, named));
         }
+        // ORDERING(W2): release, pairs with R1.
         if !self.exchange_header(home, header, header.with_live(live)) {
             if intended.is_some() {
                 lease.withdraw();
@@ -344,10 +345,11 @@ impl<M: Memory> CasBucket<M> {
         }
     }
 
-    /// The exchange by which anything changes: it fails if anything in the bucket did.
+    /// The exchange by which anything changes: it fails if anything in the bucket did. Its caller
+    /// says for which ordering.
     #[inline(always)]
+    #[track_caller]
     fn exchange_header(&self, home: Home, from: Header, to: Header) -> bool {
-        // ORDERING(W2, W3): release, pairs with R1 and, through the arena's B5, with R2.
         self.memory()
             .compare_exchange(self.at(home), from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
             .is_ok()
@@ -486,6 +488,7 @@ impl<M: Memory> CasBucket<M> {
             self.stale_block(home, header, found)?;
             return Ok(false);
         };
+        // ORDERING(W3): release, pairs with R1 and, through the arena's B5, with R2.
         if !self.exchange_header(home, header, header.with_live(header.live() & !found.live_bit)) {
             lease.withdraw();
             return Ok(false);

@@ -1,21 +1,24 @@
 //! Runs scenarios on the shipped tables under every engine and reports what was explored.
 #![forbid(unsafe_code)]
 
+mod weaken;
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use shm_table::Kind;
 use shm_verification::scenario::Scenario;
 use shm_verification::suite::pins::Pins;
-use shm_verification::suite::plan::{Tier, plan};
+use shm_verification::suite::plan::{Part, Tier, part};
 use shm_verification::suite::replay::ReplayPoint;
 use shm_verification::suite::{
-    Bound, Check, EngineKind, Report, Victim, run_all, run_litmus, table_from_name,
+    Bound, Check, EngineKind, Losses, Report, Victim, run_litmus, run_within, table_from_name,
 };
 
 /// Checks the shipped tables under loom, shuttle and a weak-memory machine, with kills.
@@ -28,8 +31,10 @@ use shm_verification::suite::{
     after_help = "Examples:\n  \
         verify quick --json report.json\n  \
         verify quick --table cas_bucket --engine view\n  \
+        verify deep --part enumerated --minutes 30\n  \
         verify scenario 'put a : take a | take a, insert a' --engine loom --preemptions 2\n  \
         verify scenario 'insert a | insert a' --engine view --kill 1\n  \
+        verify weaken --only exchange_header --again\n  \
         verify replay 'cas_bucket; put a : take a | take a; p2; loom/1/53'"
 )]
 struct Arguments {
@@ -51,6 +56,9 @@ enum Command {
     },
     /// One scenario.
     Scenario(One),
+    /// Every ordering of the shipped code one step weaker: the models on record fail, or a search
+    /// for one that does.
+    Weaken(weaken::Weaken),
     /// One execution again, as a failure names it.
     Replay {
         /// `table; scenario; bound; engine/seed/execution`.
@@ -66,6 +74,12 @@ struct Planned {
     /// Only this engine: loom, depth-first, view, shuttle-random or shuttle-pct3.
     #[arg(long)]
     engine: Option<EngineKind>,
+    /// Only this part: enumerated, drawn, catalogue, kills, generated-kills or workloads.
+    #[arg(long)]
+    part: Option<Part>,
+    /// Starts no further check after so many minutes; the report says how many were left out.
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Checks that run side by side; default: one for each core.
     #[arg(long)]
     jobs: Option<usize>,
@@ -99,17 +113,25 @@ struct One {
     /// Kills this participant before each of its shared accesses in turn.
     #[arg(long)]
     kill: Option<u32>,
-    /// Relaxed stores that are lost with it, a mask in hexadecimal: bit i is the i-th since the
-    /// last release.
-    #[arg(long, value_parser = mask, default_value = "0", requires = "kill")]
-    lost: u64,
+    /// Stores that are lost with it, a mask in hexadecimal: bit i is the i-th since the
+    /// last release. Or the word subsets: one after the other.
+    #[arg(long, value_parser = losses, default_value = "0", requires = "kill")]
+    lost: Losses,
     /// Writes the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
-fn mask(text: &str) -> Result<u64, String> {
-    u64::from_str_radix(text, 16).map_err(|error| format!("{error}; expected hexadecimal digits"))
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn losses(text: &str) -> Result<Losses, String> {
+    if text == "subsets" {
+        return Ok(Losses::Subsets);
+    }
+    let mask = u64::from_str_radix(text, 16);
+    mask.map(Losses::Mask).map_err(|error| format!("{error}; expected subsets or hexadecimal"))
 }
 
 fn main() -> ExitCode {
@@ -121,6 +143,7 @@ fn main() -> ExitCode {
             finish(&report, json.as_deref())
         }
         Command::Scenario(one) => run_one(&one),
+        Command::Weaken(weaken) => weaken.run(cores()),
         Command::Replay { point } => run_replay(&point),
     };
     match result {
@@ -138,14 +161,17 @@ type Passed = Result<bool, String>;
 
 fn run_plan(tier: Tier, planned: &Planned) -> Passed {
     let tables = planned.table.map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
-    let mut checks = plan(tier, &tables);
+    let parts = planned.part.map_or_else(|| Part::ALL.to_vec(), |part| vec![part]);
+    let of = |table: &Kind| parts.iter().flat_map(|of| part(tier, *of, *table)).collect::<Vec<_>>();
+    let mut checks: Vec<Check> = tables.iter().flat_map(of).collect();
     checks.retain(|check| planned.engine.is_none_or(|engine| check.engine == engine));
     if checks.is_empty() {
         return Err("no check is left: this tier has none for that engine".to_owned());
     }
     let path = Pins::default_path();
     let mut pins = read_pins(&path)?;
-    let report = run_with_progress(checks, planned.jobs, &pins)?;
+    let time = planned.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let report = run_with_progress(checks, planned.jobs, &pins, time)?;
     if planned.write_pins {
         for row in &report.rows {
             pins.set(row);
@@ -168,7 +194,7 @@ fn run_one(one: &One) -> Passed {
     }
     let tables = one.table.map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
     let engines = one.engine.map_or_else(|| EngineKind::ALL.to_vec(), |engine| vec![engine]);
-    let victim = one.kill.map(|participant| Victim { participant, lost: one.lost });
+    let victim = one.kill.map(|participant| Victim { participant, losses: one.lost });
     let bound = Bound { preemptions: one.preemptions, executions: one.executions, seed: one.seed };
     let checks = tables
         .iter()
@@ -182,7 +208,7 @@ fn run_one(one: &One) -> Passed {
             })
         })
         .collect();
-    let report = run_with_progress(checks, None, &Pins::default())?;
+    let report = run_with_progress(checks, None, &Pins::default(), None)?;
     finish(&report, one.json.as_deref())
 }
 
@@ -206,8 +232,8 @@ fn run_with_progress(
     checks: Vec<Check>,
     jobs: Option<usize>,
     pins: &Pins,
+    time: Option<Duration>,
 ) -> Result<Report, String> {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
     let jobs = match jobs {
         Some(0) => return Err("--jobs 0: at least 1".to_owned()),
         Some(jobs) => jobs,
@@ -216,7 +242,7 @@ fn run_with_progress(
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} checks, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(checks.len() as u64).with_style(style);
-    let report = run_all(checks, jobs, pins, |row| {
+    let report = run_within(checks, jobs, pins, time, |row| {
         // Lines go to standard output whether or not there is a terminal for the bar.
         bar.suspend(|| println!("{row}"));
         bar.inc(1);
