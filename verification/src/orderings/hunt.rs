@@ -10,6 +10,7 @@ use super::ledger::Verdict;
 use super::place::{Place, Sources};
 use crate::engine::{Budget, Failure, Outcome};
 use crate::memory::{Mutation, Site, Weakening};
+use crate::scenario::KillPoint;
 use crate::suite::Exploration;
 
 /// Where the code lies whose orderings are weakened.
@@ -120,12 +121,29 @@ const PATIENCE: u64 = 20;
 /// Executions that any model may take to fail again.
 const PATIENCE_EXECUTIONS_MIN: u64 = 3_000;
 
+/// Accesses by which an edit may have moved the one before which a model kills.
+const MOVED_ACCESSES: u64 = 12;
+
 /// Runs a recorded model again, with patience: it should fail under the mutations.
 fn run_again(trial: &Trial, mutations: &[Mutation]) -> Outcome {
     let mut trial = trial.clone();
     trial.bound.executions =
         trial.bound.executions.saturating_mul(PATIENCE).max(PATIENCE_EXECUTIONS_MIN);
-    trial.run(&Weakening::all(mutations))
+    let weakening = Weakening::all(mutations);
+    let outcome = trial.run(&weakening);
+    let Some(kill) = trial.scenario.kill.filter(|_| outcome.failure.is_none()) else {
+        return outcome;
+    };
+    let moved = (1..=MOVED_ACCESSES).flat_map(|by| {
+        let at = kill.after_accesses;
+        [at.checked_sub(by), at.checked_add(by)].into_iter().flatten()
+    });
+    let outcomes = moved.map(|after_accesses| {
+        trial.scenario.kill = Some(KillPoint { after_accesses, ..kill });
+        trial.bound.executions = PATIENCE_EXECUTIONS_MIN / 10;
+        trial.run(&weakening)
+    });
+    outcomes.into_iter().find(|outcome| outcome.failure.is_some()).unwrap_or(outcome)
 }
 
 /// Works on a list on several threads; tells `observe` of each result, with its index.
