@@ -114,7 +114,7 @@ fn an_access_is_named_by_its_function_and_the_comment_above_its_statement() {
     let text = "\
 impl Table {
     pub(super) const fn first(&self) {
-        // ORDERING(W2, W3): release, pairs with R1, whose
+        // tag(W2, W3): release, pairs with R1, whose
         // other half is elsewhere.
         self.memory()
             .compare_exchange(at, Rmw::Release);
@@ -126,7 +126,8 @@ impl Table {
     }
 }
 ";
-    let source = Source::new(text);
+    // Spelt like this, it is no tag of this file.
+    let source = Source::new(&text.replace("tag(", "ORDERING("));
     for (line, function, ids) in
         [(6, "first", vec!["W2", "W3"]), (7, "first", vec![]), (11, "third", vec![])]
     {
@@ -146,7 +147,7 @@ fn a_record_that_no_longer_holds_is_found() {
     let idle = Trial::parse("cas_bucket; put a : get a | get a; all; view/1", 1).expect("a model");
     let problem = Verdict::Killed(idle).check(fence, &all).expect_err("nothing fails");
     assert!(problem.contains("passes"), "{problem}");
-    let text = "cas_bucket; put a : get a | replace a, replace a; all; view/1";
+    let text = "cas_bucket; put a : replace a | remove a, insert a | get a; all; view/1";
     let seen = Trial::parse(text, 500).expect("a model");
     assert_eq!(Verdict::Killed(seen.clone()).check(fence, &all), Ok(()));
     let nobody = Verdict::Redundant(vec!["nowhere none: nothing".to_owned()], seen);

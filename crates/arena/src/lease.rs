@@ -13,15 +13,17 @@
 //!
 //! # Orderings
 //!
-//! | id | site | order | pairs with | why no weaker |
-//! |---|---|---|---|---|
-//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe |
-//! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking |
-//! | B3 | leaving PENDING or LIVE | acquire-release | B1 | the drainer must see the whole entry |
-//! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores |
-//! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking |
-//! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" |
-//! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone |
+//! | id | site | order | pairs with | why no weaker | model that fails without it |
+//! |---|---|---|---|---|---|
+//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe | none: the word's load and B6 acquire before it |
+//! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | a, b: remove b, remove a ‖ insert a, thrice ‖ get a, twice, in two blocks |
+//! | B3 | leaving PENDING or LIVE | acquire-release | B1 | the drainer must see the whole entry | publication: put a killed under stores that are lost; the rest is redundant with R1 and R2 |
+//! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores | a, b: remove a, remove b, insert c killed under stores that are lost |
+//! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking | a: leave, join, remove a, insert b ‖ replace a, leave, join, get a |
+//! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" | insert a, insert b, then remove a, remove b ‖ insert c, get c ‖ get a, get b |
+//! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone | none: an exchange that releases comes before it |
+//!
+//! `verification/orderings.toml` has each access, weakened: what failed, or why nothing does.
 
 use crate::arena::Arena;
 use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};

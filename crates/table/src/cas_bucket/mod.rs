@@ -56,16 +56,17 @@
 //!
 //! # Orderings
 //!
-//! | id | site | order | pairs with | why no weaker | model that exercises it |
+//! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
-//! | R1 | first header load | acquire | W2, W3 | the slots and entries it speaks of must be visible | insert ‖ get |
-//! | R2 | fence, then header again | acquire | W1, B2, B5 | bytes of a later life must not pass as this one's | remove, insert ‖ get |
-//! | W1 | slot EMPTY → word | release | R2 | who sees the word must see the header that freed the slot | replace, replace ‖ get |
-//! | W2 | header, publication | release | R1 | the entry must be visible before its bit | insert ‖ get |
-//! | W3 | header, unlinking | release | R2 through B5 | wiped bytes must not pass as the entry's | remove ‖ get |
-//! | W4 | slot word → EMPTY | release | W1 | who claims the slot must see it unlinked | remove, insert ‖ insert |
+//! | R1 | first header load | acquire | W2, W3 | the slots and entries it speaks of must be visible | insert a ‖ insert a, get a |
+//! | R2 | fence, then header again | acquire | W1, B2, B5 | bytes of a later life must not pass as this one's | a: replace a ‖ remove a, insert a ‖ get a |
+//! | W1 | slot EMPTY → word | release | R2 | who sees the word must see the header that freed the slot | none: W4's release goes on through this exchange |
+//! | W2 | header, publication | release | R1 | the entry must be visible before its bit | insert a ‖ insert a, get a |
+//! | W3 | header, unlinking | release | – | the intent must be there before the block is out | a: remove a killed after it, its stores lost |
+//! | W4 | slot word → EMPTY | release | W1 | who claims the slot must see it unlinked | a: replace a ‖ remove a, insert a ‖ get a |
 //!
-//! B2, B5 and the order of block states are in the arena's `lease` module.
+//! B2, B5 and the order of block states are in the arena's `lease` module. What each ordering was
+//! weakened to, and what failed, is in `verification/orderings.toml`.
 //!
 //! # Crash
 //!

@@ -488,7 +488,7 @@ impl<M: Memory> CasBucket<M> {
             self.stale_block(home, header, found)?;
             return Ok(false);
         };
-        // ORDERING(W3): release, pairs with R1 and, through the arena's B5, with R2.
+        // ORDERING(W3): release, so that a death after it leaves the intent behind it.
         if !self.exchange_header(home, header, header.with_live(header.live() & !found.live_bit)) {
             lease.withdraw();
             return Ok(false);

@@ -44,12 +44,12 @@
 //!
 //! # Orderings
 //!
-//! | id | site | order | pairs with | why no weaker | model that exercises it |
+//! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
-//! | L0 | lock looked at | acquire | L1 | who judges the owner must see the owner's claim of its line, or takes a live owner for a dead one | take ‖ replace ‖ take |
-//! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | insert ‖ insert |
-//! | L2 | lock given back | release | L1 | likewise | insert ‖ insert |
-//! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | death under the lock |
+//! | L0 | lock looked at | acquire | L1 | who judges the owner must see the owner's claim of its line, or takes a live owner for a dead one | none comes so far: see the ledger |
+//! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | acquire: insert a ‖ insert a, get a; release: as L0 |
+//! | L2 | lock given back | release | L1 | likewise | insert a ‖ insert a, get a |
+//! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | insert a or remove a killed after it, its stores lost |
 //! | L4 | store to size or moving | release | L1 after a death | the name must be there before the entry leaves its chain, the moves before the size that says so | death while adjusting |
 //!
 //! # Crash
