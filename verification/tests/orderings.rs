@@ -6,7 +6,8 @@ use std::thread;
 
 use shm_table::Kind;
 use shm_verification::orderings::{
-    Entry, Ledger, LedgerError, Mutant, Place, Reach, Source, Trial, Verdict, battery, side_by_side,
+    Entry, Ledger, LedgerError, Mutant, Place, Reach, Source, TABLES, Trial, Verdict, battery,
+    side_by_side,
 };
 
 /// Threads of a test, which share the machine with others.
@@ -16,7 +17,7 @@ fn jobs() -> usize {
 
 /// Every mutant of every access that the cheap rounds of the search make.
 fn mutants() -> Vec<Mutant> {
-    let tables = Kind::ALL.into_iter();
+    let tables = TABLES.into_iter();
     let trials: Vec<Trial> =
         tables.flat_map(|table| [battery(table, 0), battery(table, 1)].concat()).collect();
     Reach::of(&trials, jobs()).mutants().expect("the sources can be read")

@@ -91,6 +91,9 @@ const SURVIVED: [&str; 8] = [
     "put a, leave | join, put b, leave | join, put c, leave | recover, get a",
 ];
 
+/// Tables whose orderings, and the arena's with them, are on record.
+pub const TABLES: [Kind; 2] = [Kind::Chained, Kind::CasBucket];
+
 /// Rounds of a search. The first two make every access that any does.
 pub const ROUNDS: u32 = 5;
 

@@ -15,7 +15,7 @@ mod hunt;
 mod ledger;
 mod place;
 
-pub use battery::{ROUNDS, Trial, battery};
+pub use battery::{ROUNDS, TABLES, Trial, battery};
 pub use hunt::{Found, Mutant, Reach, side_by_side};
 pub use ledger::{Entry, Ledger, LedgerError, Verdict};
 pub use place::{Place, Source, Sources};

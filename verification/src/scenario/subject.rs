@@ -89,6 +89,10 @@ impl Subject for RobinHoodSubject {
 
     type Table<M: Memory + 'static> = RobinHood<M>;
 
+    fn leave<M: Memory + 'static>(table: RobinHood<M>) {
+        table.detach();
+    }
+
     /// One page with a slot for each key, so that runs go around its end.
     fn options(scenario: &Scenario) -> TableOptions {
         let options = options_for(scenario);

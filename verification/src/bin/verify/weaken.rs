@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use shm_table::Kind;
 use shm_verification::orderings::{
-    Entry, Found, Ledger, Mutant, Place, ROUNDS, Reach, Trial, battery, side_by_side,
+    Entry, Found, Ledger, Mutant, Place, ROUNDS, Reach, TABLES, Trial, battery, side_by_side,
 };
 use shm_verification::suite::table_from_name;
 
@@ -63,7 +63,7 @@ impl Weaken {
         let jobs = self.jobs.unwrap_or(jobs);
         let path = Ledger::default_path();
         let mut ledger = Ledger::read(&path).map_err(|error| problem(&error))?;
-        let tables = self.table.map_or_else(|| Kind::ALL.to_vec(), |table| vec![table]);
+        let tables = self.table.map_or_else(|| TABLES.to_vec(), |table| vec![table]);
         let trials = |rounds: &[u32]| -> Vec<Trial> {
             let of = |(table, round): (&Kind, &u32)| battery(*table, *round);
             let pairs =
