@@ -238,7 +238,7 @@ impl<S: Subject, M: Memory + Clone + 'static> Seat<S, M> {
         for step in program {
             match (step, self.table.take()) {
                 (Step::Join, _) => self.sit_down(),
-                (Step::Leave, table) => table.into_iter().for_each(S::leave),
+                (Step::Leave, table) => table.into_iter().for_each(Design::detach),
                 (_, Some(table)) => {
                     caller.step(&table, *step);
                     self.table = Some(table);

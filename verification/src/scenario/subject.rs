@@ -18,9 +18,6 @@ pub trait Subject: Send + Sync + 'static {
     fn options(scenario: &Scenario) -> TableOptions {
         options_for(scenario)
     }
-
-    /// Gives a handle's places in the segment back, as a process does that ends in order.
-    fn leave<M: Memory + 'static>(table: Self::Table<M>);
 }
 
 /// The smallest table that holds everything that can exist at once in a scenario: one bucket, short
@@ -60,10 +57,6 @@ impl Subject for ChainedSubject {
     const NAME: &'static str = Kind::Chained.name();
 
     type Table<M: Memory + 'static> = Chained<M>;
-
-    fn leave<M: Memory + 'static>(table: Chained<M>) {
-        table.detach();
-    }
 }
 
 /// The table whose bucket headers decide.
@@ -74,10 +67,6 @@ impl Subject for CasBucketSubject {
     const NAME: &'static str = Kind::CasBucket.name();
 
     type Table<M: Memory + 'static> = CasBucket<M>;
-
-    fn leave<M: Memory + 'static>(table: CasBucket<M>) {
-        table.detach();
-    }
 }
 
 /// The table of Robin Hood pages.
@@ -88,10 +77,6 @@ impl Subject for RobinHoodSubject {
     const NAME: &'static str = Kind::RobinHood.name();
 
     type Table<M: Memory + 'static> = RobinHood<M>;
-
-    fn leave<M: Memory + 'static>(table: RobinHood<M>) {
-        table.detach();
-    }
 
     /// One page with a slot for each key, so that runs go around its end.
     fn options(scenario: &Scenario) -> TableOptions {

@@ -50,9 +50,6 @@ impl<const FAULT: u8> Subject for Toy<FAULT> {
     const NAME: &'static str = "toy";
 
     type Table<M: Memory + 'static> = ToyTable<M, FAULT>;
-
-    /// It has no places that a process could hold.
-    fn leave<M: Memory + 'static>(_table: ToyTable<M, FAULT>) {}
 }
 
 /// The table with a fault.
