@@ -1,4 +1,5 @@
 //! `verify weaken`: which model fails without which ordering.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::fs::File;
