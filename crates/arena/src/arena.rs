@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::block::{Block, SizeClass};
 use crate::environment::Environment;
@@ -48,6 +49,8 @@ pub struct Arena<M> {
     environment: Environment,
     identity: Option<Identity>,
     pool: Pool,
+    /// Lines of this process that no thread leases and that name something still.
+    left: Mutex<Vec<u32>>,
 }
 
 /// Lines that one process keeps at most, however large its share; more threads take turns.
@@ -101,6 +104,7 @@ impl<M: Memory> Arena<M> {
             environment: environment.clone(),
             identity: None,
             pool,
+            left: Mutex::default(),
         };
         if arena.memory.is_writable() {
             arena.identity = Some(arena.register()?);
@@ -318,6 +322,28 @@ impl<M: Memory> Arena<M> {
         if balance > u64::MAX / 2 { 0 } else { balance }
     }
 
+    /// Remembers a line of this process for its next recovery.
+    pub(crate) fn leave_behind(&self, number: u32) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+    }
+
+    /// The lines remembered so, for the caller to settle.
+    pub(crate) fn left_behind(&self) -> Vec<u32> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Frees the spare blocks of this process's lines that no thread leases at this instant.
+    #[cold]
+    pub(crate) fn release_idle_spares(&self) {
+        for place in 0..self.pool.places() {
+            if let Some(hold) = self.pool.take(place)
+                && let Some(number) = hold.line().filter(|_| !hold.is_unsettled())
+            {
+                Lease::new(self, hold, number).release_spare();
+            }
+        }
+    }
+
     /// Gives everything of this process back: its spare blocks, lines, record and beacon.
     pub fn detach(mut self) {
         let Some(identity) = self.identity.take() else {
@@ -333,6 +359,9 @@ impl<M: Memory> Arena<M> {
                 let owner = Line(self.layout.line(number)).owner();
                 self.memory.store(owner, 0, Store::Release);
             }
+        }
+        if !self.left_behind().is_empty() {
+            return;
         }
         let at = self.layout.record(identity.record.0);
         let free = RecordWord::new(identity.incarnation, RecordState::Free);

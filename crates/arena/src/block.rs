@@ -9,10 +9,11 @@
 //! └───────────────────────┴───────┴───────────┴────────┘
 //! ```
 //!
-//! Zero is free, generation 0. There is one word for each *granule*, the size of the smallest block,
-//! in a side array, at an address that is never anything else; a block has that of the granule in
-//! which it starts. So the word follows from where the block starts, whatever class its slab serves,
-//! and `start` says how many units into the granule that is. Legal steps, each one compare-exchange:
+//! Zero is free, generation 0. There is one word for each *granule*, the size of the smallest
+//! block, in a side array, at an address that is never anything else; a block has that of the
+//! granule in which it starts. So the word follows from where the block starts, whatever class its
+//! slab serves, and `start` says how many units into the granule that is. Legal steps, each one
+//! compare-exchange:
 //!
 //! ```text
 //! FREE ──► PENDING(owner) ──► LIVE ──► DRAIN(owner), generation + 1 ──► FREE

@@ -37,7 +37,8 @@ pub struct Geometry {
     pub slabs: u32,
     /// Units of 64 bytes in a slab, a power of two.
     pub slab_units: u32,
-    /// Units of the smallest block, a power of two up to 256: one granule, which has one block word.
+    /// Units of the smallest block, a power of two up to 256: one granule, which has one block
+    /// word.
     pub block_units_min: u32,
 }
 
@@ -214,6 +215,20 @@ impl Layout {
     pub(crate) const fn granule_at(&self, number: u32) -> (u32, u32) {
         let unit = number << self.granule_shift;
         (unit >> self.slab_shift, unit & (self.geometry.slab_units - 1))
+    }
+
+    /// The block words of a slab.
+    pub(crate) fn slab_block_words(&self, slab: u32) -> impl Iterator<Item = Offset> {
+        let words = Self::slab_blocks_max(self.geometry);
+        let first = self.block_words + u64::from(slab) * words;
+        (0..words).map(move |word| first + word)
+    }
+
+    /// The hint words of a slab.
+    pub(crate) fn slab_hint_words(&self, slab: u32) -> impl Iterator<Item = Offset> {
+        let words = Self::slab_hints(self.geometry);
+        let first = self.hint(slab, 0);
+        (0..words).map(move |word| first + word)
     }
 
     /// Bytes of all slabs together.

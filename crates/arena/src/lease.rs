@@ -63,7 +63,7 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    fn new(block: Block, class: SizeClass, word: BlockWord) -> Self {
+    pub(crate) fn new(block: Block, class: SizeClass, word: BlockWord) -> Self {
         Self { name: u64::from(block.unit()) | u64::from(class.units()) << 32, word }
     }
 
@@ -114,14 +114,11 @@ pub struct Intended {
 /// in registers, and nothing of it has to be read back from where it was just written.
 #[derive(Debug)]
 pub struct Lease<'a, M: Memory> {
-    arena: &'a Arena<M>,
-    hold: Hold<'a>,
+    pub(crate) arena: &'a Arena<M>,
+    pub(crate) hold: Hold<'a>,
     line: Line,
     number: u64,
 }
-
-/// Block words looked at, at most, before an allocation says that there is no block.
-const SCAN_BLOCKS_MAX: u32 = 1024;
 
 impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
@@ -155,130 +152,17 @@ impl<'a, M: Memory> Lease<'a, M> {
         Ok(claimed)
     }
 
-    #[cold]
-    fn claim_free(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
-        let slabs = self.layout().geometry().slabs;
-        let home = self.hold.home(class) % slabs;
-        for slab in (home..slabs).chain(0..home) {
-            let served = self.slab_class(slab);
-            if served == Some(class)
-                && let Some(claimed) = self.claim_hinted(slab, class)
-            {
-                self.hold.set_home(class, slab);
-                return Ok(claimed);
-            }
-        }
-        let spread = self.number().wrapping_mul(0x9e37) % slabs;
-        for slab in (spread..slabs).chain(0..spread) {
-            if self.assign_slab(slab, class)
-                && let Some(claimed) = self.claim_hinted(slab, class)
-            {
-                self.hold.set_home(class, slab);
-                return Ok(claimed);
-            }
-        }
-        self.claim_scanned(class).ok_or(NoBlock { class })
-    }
-
-    fn slab_class(&self, slab: u32) -> Option<SizeClass> {
-        let served = self.memory().load(self.layout().slab_word(slab), Load::Relaxed);
-        self.layout().served_class(served)
-    }
-
-    /// Whether the slab serves the class, given to it now if it served none.
-    ///
-    /// CRASH(assign): the word alone decides; its blocks were free before and are free after.
-    fn assign_slab(&self, slab: u32, class: SizeClass) -> bool {
-        let at = self.layout().slab_word(slab);
-        let served = class.index() as u64 + 1;
-        if self.memory().load(at, Load::Relaxed) != 0 {
-            return false;
-        }
-        match self.memory().compare_exchange(at, 0, served, Rmw::Relaxed, Load::Relaxed) {
-            Ok(_) => true,
-            Err(found) => found == served,
-        }
-    }
-
-    fn claim_hinted(&self, slab: u32, class: SizeClass) -> Option<Claimed> {
-        let blocks = self.layout().slab_blocks(class);
-        for hint in 0..u64::from(blocks.div_ceil(64)) {
-            let at = self.layout().hint(slab, hint);
-            #[expect(clippy::cast_possible_truncation, reason = "hints of a slab are few")]
-            let first = hint as u32 * 64;
-            let valid = u64::MAX >> (64 - (blocks - first).min(64));
-            // Each turn clears a bit that was set: at most 64 by this thread, more only when others
-            // free blocks meanwhile.
-            for _ in 0..128 {
-                let bits = self.memory().load(at, Load::Relaxed) & valid;
-                if bits == 0 {
-                    break;
-                }
-                let number = first + bits.trailing_zeros();
-                let block = self.layout().block(slab, class, number);
-                self.memory().store(self.line.new_block(), block.unit().into(), Store::Relaxed);
-                let bit = 1 << (number % 64);
-                // ORDERING(B6): acquire, pairs with the release of whoever freed the block. The
-                // release half puts the intent before it.
-                if self.memory().fetch_and(at, !bit, Rmw::AcqRel) & bit != 0
-                    && let Some(word) = self.claim_block(block)
-                {
-                    return Some(Claimed::new(block, class, word));
-                }
-            }
-        }
-        self.memory().store(self.line.new_block(), 0, Store::Release);
-        None
-    }
-
-    /// Looks at block words themselves, a bounded number of them, from where the last look ended.
-    fn claim_scanned(&self, class: SizeClass) -> Option<Claimed> {
-        let slabs = self.layout().geometry().slabs;
-        let mut left = SCAN_BLOCKS_MAX;
-        for _ in 0..slabs {
-            let slab = self.hold.scanned() % slabs;
-            if self.slab_class(slab) == Some(class) {
-                for number in 0..self.layout().slab_blocks(class) {
-                    let block = self.layout().block(slab, class, number);
-                    let at = self.layout().block_word(block);
-                    if at.is_some_and(|at| self.word(at).state() == BlockState::Free) {
-                        let unit = block.unit().into();
-                        self.memory().store(self.line.new_block(), unit, Store::Relaxed);
-                        if let Some(word) = self.claim_block(block) {
-                            return Some(Claimed::new(block, class, word));
-                        }
-                    }
-                    left = left.saturating_sub(1);
-                }
-            }
-            self.hold.set_scanned((slab + 1) % slabs);
-            if left == 0 {
-                break;
-            }
-        }
-        self.memory().store(self.line.new_block(), 0, Store::Release);
-        None
-    }
-
-    fn claim_block(&self, block: Block) -> Option<BlockWord> {
-        let at = self.layout().block_word(block)?;
-        let word = self.word(at);
-        let claimed = word.claimed_by(self.number(), self.layout().start_in_granule(block));
-        // ORDERING(B1): acquire-release, pairs with B4 of the last owner.
-        (word.state() == BlockState::Free && self.step(at, word, claimed)).then_some(claimed)
-    }
-
     /// One legal step of a block's word; its caller says for which ordering.
     #[inline(always)]
     #[track_caller]
-    fn step(&self, at: Offset, from: BlockWord, to: BlockWord) -> bool {
+    pub(crate) fn step(&self, at: Offset, from: BlockWord, to: BlockWord) -> bool {
         self.memory()
             .compare_exchange(at, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
             .is_ok()
     }
 
     #[inline(always)]
-    fn word(&self, at: Offset) -> BlockWord {
+    pub(crate) fn word(&self, at: Offset) -> BlockWord {
         BlockWord::from_bits(self.memory().load(at, Load::Acquire))
     }
 
@@ -482,20 +366,22 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
     }
 
-    /// Wipes a whole block that this line drains, and frees it.
+    /// Wipes a whole block that this line drains, and frees it. What was claimed where the slab's
+    /// class starts no block was never written into, and the bytes may be another block's.
     pub(crate) fn wipe_and_free(&self, block: Block, word: BlockWord) {
-        if let Some((_, class, _)) = self.number_of(block)
-            && let Some(at) = self.layout().block_word(block)
-        {
+        if let Some((_, class, _)) = self.number_of(block) {
             self.wipe(block, u64::from(class.units()) * UNIT_WORDS);
+        }
+        if let Some(at) = self.layout().block_word(block) {
             self.free(block, at, word);
         }
     }
 
-    /// The word of a block; `None` where no block of the slab's class starts.
+    /// The word of a block; `None` where none can start, or its granule starts another.
     pub(crate) fn word_of(&self, block: Block) -> Option<BlockWord> {
-        self.number_of(block)?;
-        Some(self.word(self.layout().block_word(block)?))
+        let word = self.word(self.layout().block_word(block)?);
+        let is_here = word.start() == self.layout().start_in_granule(block);
+        (is_here || word.state() == BlockState::Free).then_some(word)
     }
 
     /// One legal step of a block's word.
@@ -528,10 +414,23 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.hold.set_unsettled();
     }
 
+    /// Leaves a line that could not be put in order to this process's next recovery, or to others'
+    /// after its death; the next lessee gets another line.
+    pub(crate) fn give_up(&self) {
+        self.hold.clear_spare();
+        self.hold.set_settled();
+        self.hold.clear_line();
+        self.arena.leave_behind(self.number());
+    }
+
     /// Forgets the private side of a line that is put in order; its words name what there is.
     pub(crate) fn forget_private(&self) {
         self.hold.clear_spare();
         self.hold.set_settled();
+    }
+
+    pub(crate) const fn line(&self) -> Line {
+        self.line
     }
 
     #[inline(always)]

@@ -72,6 +72,8 @@
 //! A record or line of a dead process is free again after a recovery and not before; attaching and
 //! leasing do not recover. A handle from before a fork must not be used in the child, and nothing
 //! notices if it is.
+//!
+//! What is finite, with the consequences, is in [`finite`].
 
 #![deny(unsafe_code)]
 
@@ -79,6 +81,7 @@ mod arena;
 mod audit;
 mod block;
 mod boot;
+mod claim;
 mod clock;
 mod counting;
 mod environment;
@@ -89,12 +92,15 @@ mod header;
 mod heap;
 mod layout;
 mod lease;
+#[cfg(test)]
+mod limits;
 mod liveness;
 #[allow(unsafe_code, reason = "the one place where memory is mapped")]
 mod mapped;
 mod memory;
 mod participant;
 mod pool;
+mod reclass;
 mod recover;
 mod shared_heap;
 mod words;
@@ -117,10 +123,12 @@ pub use mapped::{
     Access, AttachOptions, CreateOptions, Grant, MappedLiveness, MappedMemory, MappingOptions,
     MappingReport, Owner,
 };
+#[doc = include_str!("limits.md")]
+pub mod finite {}
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
 pub use recover::Recovered;
 pub use shared_heap::{
-    Allocation, ClassUse, HeapError, HeapOptions, HeapRecovered, HeapState, Holder, ROOTS, RootUse,
-    SharedHeap,
+    Allocation, ClassUse, HeapError, HeapOptions, HeapRecovered, HeapState, Holder, ROOTS_MAX,
+    RootUse, SharedHeap,
 };

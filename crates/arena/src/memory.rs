@@ -173,8 +173,8 @@ pub trait Memory: fmt::Debug + Send + Sync {
         }
     }
 
-    /// As [`read_bytes`](Self::read_bytes), into a vector that becomes as long, if all the words lie
-    /// in the memory; otherwise `false`, and the vector is as it was.
+    /// As [`read_bytes`](Self::read_bytes), into a vector that becomes as long, if all the words
+    /// lie in the memory; otherwise `false`, and the vector is as it was.
     #[track_caller]
     fn read_vec(&self, at: Offset, bytes: usize, out: &mut Vec<u8>) -> bool {
         let is_inside = self.contains(at, bytes);

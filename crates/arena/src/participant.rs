@@ -12,6 +12,7 @@
 //!             3   old's generation
 //!             4   spare    block kept for the next insertion, wiped
 //!             5   reaping  block being taken over from a dead line
+//!             6   reclass  slab + 1 that is being given to another class
 //!         8 … 9   entries added and removed by the line's lessees, ever
 //! ```
 //!
@@ -129,6 +130,10 @@ impl Line {
 
     pub(crate) fn reaped_block(self) -> Offset {
         self.0 + 5
+    }
+
+    pub(crate) fn reclassed(self) -> Offset {
+        self.0 + 6
     }
 
     pub(crate) fn added(self) -> Offset {

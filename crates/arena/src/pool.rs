@@ -60,7 +60,8 @@ impl Pool {
     #[expect(clippy::cast_possible_truncation, reason = "masked to the number of places")]
     pub(crate) fn take(&self, place: u64) -> Option<Hold<'_>> {
         let place = &self.places[place as usize & (self.places.len() - 1)];
-        take(&place.taken).then_some(Hold(place))
+        // Lazily: a hold that is made and dropped gives the place back, whoever has it.
+        take(&place.taken).then(|| Hold(place))
     }
 }
 
@@ -84,6 +85,11 @@ impl Hold<'_> {
         store_relaxed(&self.0.line, u64::from(line) + 1);
         store_relaxed(&self.0.added, added);
         store_relaxed(&self.0.removed, removed);
+    }
+
+    /// Takes the line away: the next holder gets another.
+    pub(crate) fn clear_line(&self) {
+        store_relaxed(&self.0.line, 0);
     }
 
     /// Whether a holder unwound in the middle of an operation.
@@ -179,5 +185,21 @@ impl Drop for Hold<'_> {
             store_relaxed(&self.0.unsettled, 1);
         }
         give_back(&self.0.taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_taken_stays_taken_whoever_tries() {
+        let pool = Pool::new(1);
+        let hold = pool.take(0).expect("nobody has it");
+        for _ in 0..3 {
+            assert!(pool.take(0).is_none(), "an attempt gave another's place back");
+        }
+        drop(hold);
+        assert!(pool.take(0).is_some());
     }
 }

@@ -31,32 +31,71 @@ impl<M: Memory> Arena<M> {
         let Some(me) = self.identity() else {
             return recovered;
         };
+        for number in self.left_behind() {
+            self.settle_owned(number, None, lease, index, &mut recovered);
+        }
         for number in 0..self.geometry().lines {
-            let Some(owner) = self.orphan(number).filter(|&owner| self.own(number, owner, me))
-            else {
-                continue;
-            };
-            // Where the index is damaged or will not stand still, the line is an orphan again.
-            let is_settled = lease.settle(number, index, &mut recovered);
-            let next = if is_settled { 0 } else { owner };
+            let adopted = self.orphan(number).filter(|&owner| self.own(number, owner, me));
+            if adopted.is_some() {
+                self.settle_owned(number, adopted, lease, index, &mut recovered);
+            }
+        }
+        recovered
+    }
+
+    /// Settles a line that this process owns and no thread leases, and gives it back. Where the
+    /// index is damaged or will not stand still, it is its dead owner's again, or left behind.
+    fn settle_owned(
+        &self,
+        number: u32,
+        dead: Option<u64>,
+        lease: &Lease<'_, M>,
+        index: &dyn Index,
+        recovered: &mut Recovered,
+    ) {
+        let mut adopted = Adopted { arena: self, number, is_left: true };
+        let is_settled = lease.settle(number, index, recovered);
+        let next = if is_settled { Some(0) } else { dead };
+        adopted.is_left = next.is_none();
+        if let (Some(next), Some(me)) = (next, self.identity()) {
             let at = Line(self.layout().line(number)).owner();
             let mine = me.owner_word();
             // Only this participant owns the line, so the exchange cannot fail.
             let _ = self.memory().compare_exchange(at, mine, next, Rmw::AcqRel, Load::Relaxed);
         }
-        recovered
+    }
+}
+
+/// A line that a thread of this process settles. Should the thread unwind, the process remembers
+/// it, privately, and its next recovery goes on.
+struct Adopted<'a, M: Memory> {
+    arena: &'a Arena<M>,
+    number: u32,
+    is_left: bool,
+}
+
+impl<M: Memory> Drop for Adopted<'_, M> {
+    fn drop(&mut self) {
+        if self.is_left {
+            self.arena.leave_behind(self.number);
+        }
     }
 }
 
 impl<M: Memory> Lease<'_, M> {
-    /// Puts this line in order after a lessee that unwound in the middle of an operation. Where the
-    /// index gives no answer, the line goes on naming what is unsettled.
-    pub fn settle_own(&self, index: &dyn Index) {
-        let number = self.number();
-        let mut recovered = Recovered::default();
-        if self.settle(number, index, &mut recovered) {
+    /// Puts this line in order after a lessee that unwound in the middle of an operation.
+    ///
+    /// `false`: the index gave no answer. The line goes on naming what is unsettled and this lease
+    /// must not be used any more; the next one has another line.
+    #[must_use]
+    pub fn settle_own(&self, index: &dyn Index) -> bool {
+        let is_settled = self.settle(self.number(), index, &mut Recovered::default());
+        if is_settled {
             self.forget_private();
+        } else {
+            self.give_up();
         }
+        is_settled
     }
 
     /// Settles every block that a line names; then the line names none. `false`: the index gave no
@@ -74,10 +113,17 @@ impl<M: Memory> Lease<'_, M> {
                     Settled::Kept => {}
                     Settled::Unknown => return false,
                 }
+                if at == line.new_block()
+                    && let Some((slab, _)) = self.layout().slab_of(block)
+                {
+                    // The hint that was taken may speak of another block by now.
+                    self.hint_at_all(slab);
+                }
             }
             // ORDERING(B7): release, after the block is settled.
             self.memory().store(at, 0, Store::Release);
         }
+        self.settle_reclassed(line, number);
         true
     }
 

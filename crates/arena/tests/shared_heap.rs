@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use shm_arena::{
     Allocation, AttachOptions, CreateOptions, Environment, HeapError, HeapMemory, HeapOptions,
-    Memory, ROOTS, SharedHeap,
+    Memory, ROOTS_MAX, SharedHeap,
 };
 
 type Heap = SharedHeap<Arc<HeapMemory>>;
@@ -156,13 +156,13 @@ fn names_and_roots_run_out_with_an_error() {
         assert_eq!(heap.root(name), Err(refusal));
     }
     for _ in 0..3 {
-        for root in 0..ROOTS {
+        for root in 0..ROOTS_MAX {
             heap.hang(&format!("root {root}"), heap.allocate(8).unwrap()).unwrap();
         }
         let more = heap.allocate(8).unwrap();
-        assert_eq!(heap.hang("one more", more), Err(HeapError::NoRoot { roots: ROOTS }));
+        assert_eq!(heap.hang("one more", more), Err(HeapError::NoRoot { roots: ROOTS_MAX }));
         assert_eq!(heap.state().roots.len(), 24);
-        for root in 0..ROOTS {
+        for root in 0..ROOTS_MAX {
             heap.free(heap.unhang(&format!("root {root}")).unwrap()).unwrap();
         }
         heap.hang(&long[1..], more).unwrap();
@@ -238,6 +238,38 @@ fn a_heap_that_is_full_says_so_and_takes_as_much_again() {
         assert!(held.len() >= 12, "{}", held.len());
         held.into_iter().for_each(|allocation| heap.free(allocation).unwrap());
     }
+    assert_clean(&heap);
+}
+
+/// Fills a heap with one size after the other, each time after everything was freed.
+#[test]
+fn a_change_of_sizes_never_ends_in_no_memory_while_memory_is_free() {
+    let heap = heap(1 << 18);
+    for bytes in [100, 5000, 64, 16_000, 700, 1, 3000, 100] {
+        let mut held = Vec::new();
+        while let Ok(allocation) = heap.allocate(bytes) {
+            held.push(allocation);
+        }
+        let used: u64 = held.len() as u64 * bytes.max(64);
+        assert!(used * 4 >= (1 << 18) * 3, "{bytes} bytes: {} of them", held.len());
+        assert_clean(&heap);
+        held.into_iter().for_each(|allocation| heap.free(allocation).unwrap());
+        assert_clean(&heap);
+    }
+}
+
+#[test]
+fn a_larger_block_serves_when_no_slab_is_empty() {
+    let heap = heap(1 << 12);
+    // One block of each slab is in use, so no slab can change its class.
+    let mut held = Vec::new();
+    while let Ok(allocation) = heap.allocate(128) {
+        held.push(allocation);
+    }
+    let spared: Vec<_> = held.iter().copied().step_by(2).collect();
+    spared.iter().for_each(|&allocation| heap.free(allocation).unwrap());
+    let small: Vec<_> = spared.iter().map(|_| heap.allocate(10)).collect();
+    assert!(small.iter().all(Result::is_ok), "{small:?}");
     assert_clean(&heap);
 }
 

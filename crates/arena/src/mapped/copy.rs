@@ -104,9 +104,9 @@ impl Lanes {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Avx512 && is_four_lanes(length) {
             let start = target.as_ptr().cast_mut().cast();
-            // SAFETY: `target` and `bytes` have `length` bytes, a multiple of 8 between two and four
-            // lanes; the words may be accessed by anybody at the same time. The value of `self`
-            // proves that the processor has the lanes.
+            // SAFETY: `target` and `bytes` have `length` bytes, a multiple of 8 between two and
+            // four lanes; the words may be accessed by anybody at the same time. The value of
+            // `self` proves that the processor has the lanes.
             return unsafe { x86::copy_four_lanes(bytes.as_ptr(), start, length) };
         }
         #[cfg(target_arch = "x86_64")]

@@ -60,13 +60,25 @@ impl Descriptor {
         });
         let fresh = match through_descriptor {
             Ok(fresh) if cfg!(target_os = "linux") => fresh,
-            _ => rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+            Ok(_) => rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?,
+            Err(refusal) => rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|_| without_proc(refusal))?,
         };
         if Identity::of(&fresh)? == self.identity {
             return Ok(fresh);
         }
         Err(io::Error::other("the path names another file now"))
     }
+}
+
+/// Why a file without a name could not be opened again.
+fn without_proc(refusal: io::Error) -> io::Error {
+    if Path::new("/proc/self/fd").exists() {
+        return refusal;
+    }
+    io::Error::other(
+        "a file without a name is opened again through /proc, which is not mounted here",
+    )
 }
 
 impl Drop for Descriptor {

@@ -20,6 +20,12 @@
 //!   there is AVX, and build it so for the rest. The protocols above do not lean on it: copies
 //!   count only after a validation that nobody wrote meanwhile.
 //!
+//! # Without `/proc`
+//!
+//! A beacon needs a second description of the file, opened through `/proc/self/fd` where the file
+//! has no name yet or none at all. Without `/proc` new segments are refused with that reason, and
+//! existing ones because nobody can tell which boot this is.
+//!
 //! # Other systems than Linux
 //!
 //! The module is written for Linux. Elsewhere on Unix it compiles with less: no memory descriptors,
@@ -45,6 +51,11 @@ mod room;
 mod smaps;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+#[cfg(all(test, target_os = "linux"))]
+mod place_tests;
+#[cfg(all(test, target_os = "linux"))]
+mod process_tests;
 
 use std::io;
 use std::path::Path;

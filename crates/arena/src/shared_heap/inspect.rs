@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::word::{Holder, ROOTS, SizeWord};
+use super::word::{Holder, SizeWord};
 use super::{Allocation, SharedHeap};
 use crate::audit::BlockAudit;
 use crate::block::{Block, SizeClass, UNIT_WORDS};
@@ -83,7 +83,7 @@ impl<M: Memory> SharedHeap<M> {
         let mut audit = self.arena.audit_blocks(&references);
         audit.findings.extend(strays);
         let header = self.root_header();
-        for root in (0..ROOTS).filter(|&root| header.is_live(root)) {
+        for root in (0..self.roots).filter(|&root| header.is_live(root)) {
             if self.hanging(root).is_none() {
                 audit.findings.push(format!("root {:?} names no block", self.root_name(root)));
             }
@@ -125,7 +125,7 @@ impl<M: Memory> SharedHeap<M> {
             *sum += bytes.bytes();
         }
         let header = self.root_header();
-        for root in (0..ROOTS).filter(|&root| header.is_live(root)) {
+        for root in (0..self.roots).filter(|&root| header.is_live(root)) {
             if let Some((allocation, _)) = self.hanging(root) {
                 let bytes = self.size_of(allocation).unwrap_or(0);
                 state.roots.push(RootUse { name: self.root_name(root), allocation, bytes });

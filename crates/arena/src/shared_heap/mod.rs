@@ -12,16 +12,16 @@
 //!
 //! ```text
 //! index word 0      root header   version 40 │ live 24
-//!            8 …    24 roots of 8 words: 0 claimer   1 generation 32 │ block + 1   2-7 name
-//!          200 …    2 words a block word: owner, size (see word.rs)
+//!            8 …    roots of 8 words: 0 claimer   1 generation 32 │ block + 1   2-7 name
+//!            then   2 words a block word: owner, size (see word.rs)
 //! ```
 //!
 //! # Operations
 //!
 //! `allocate` claims a block, which is zero, writes its size, and then its owner word: that is the
-//! allocation. `free` exchanges the owner word for *nobody*: of several, one wins. `keep` and `take`
-//! exchange the owner alone. `hang` claims a root whose live bit is clear, writes name and block
-//! there, says in the owner word that the block is moving there, and sets the live bit by one
+//! allocation. `free` exchanges the owner word for *nobody*: of several, one wins. `keep` and
+//! `take` exchange the owner alone. `hang` claims a root whose live bit is clear, writes name and
+//! block there, says in the owner word that the block is moving there, and sets the live bit by one
 //! exchange of the root header: that is the hanging. `unhang` is the same backwards.
 //!
 //! # Invariants
@@ -76,8 +76,10 @@ pub use error::{Allocation, HeapError};
 pub use inspect::{ClassUse, HeapState, RootUse};
 pub use options::HeapOptions;
 pub use sweep::HeapRecovered;
-pub use word::{Holder, ROOTS};
+pub use word::{Holder, ROOTS_MAX};
 
+#[cfg(test)]
+pub(crate) use word::bits as counter_bits;
 use word::{OwnerWord, SizeWord};
 
 use crate::arena::Arena;
@@ -95,11 +97,14 @@ use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 pub struct SharedHeap<M: Memory> {
     arena: Arena<M>,
     blocks: u32,
+    roots: u32,
     tag: u32,
 }
 
 /// Words before the owner and size words of the blocks.
-const BEFORE_BLOCKS: u64 = 8 + ROOTS as u64 * roots::ROOT_WORDS;
+const fn before_blocks(roots: u32) -> u64 {
+    8 + roots as u64 * roots::ROOT_WORDS
+}
 
 impl<M: Memory> SharedHeap<M> {
     /// Words that a heap with these options takes.
@@ -115,13 +120,14 @@ impl<M: Memory> SharedHeap<M> {
         environment: &Environment,
     ) -> Result<Self, SegmentError> {
         let arena = Arena::create(memory, &options.arena(environment)?, environment)?;
-        Ok(Self::over(arena))
+        Self::over(arena)
     }
 
     /// Joins the heap that a memory holds, and frees what an earlier process left under the record
     /// that this one gets.
     pub fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
-        let heap = Self::over(Arena::attach(memory, &options::expected(environment), environment)?);
+        let heap =
+            Self::over(Arena::attach(memory, &options::expected(environment), environment)?)?;
         if let Some(identity) = heap.arena.identity()
             && let Ok(lease) = heap.lease()
         {
@@ -130,11 +136,11 @@ impl<M: Memory> SharedHeap<M> {
         Ok(heap)
     }
 
-    fn over(arena: Arena<M>) -> Self {
-        let layout = *arena.layout();
+    fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
         // A number that differs between heaps; which one is secret is not.
         let tag = (arena.hasher().hash(b"shared heap") >> 32) as u32;
-        Self { blocks: layout.block_word_count(), arena, tag }
+        let (roots, blocks) = (options::roots(&arena)?, arena.layout().block_word_count());
+        Ok(Self { arena, blocks, roots, tag })
     }
 
     /// The shared words: an allocation's are at [`words_of`](Self::words_of).
@@ -150,8 +156,9 @@ impl<M: Memory> SharedHeap<M> {
     /// A lease on a line in order.
     fn lease(&self) -> Result<Lease<'_, M>, HeapError> {
         let lease = self.arena.lease()?;
-        if lease.is_unsettled() {
-            lease.settle_own(self);
+        // The heap's index always answers.
+        if lease.is_unsettled() && !lease.settle_own(self) {
+            return Err(HeapError::Corrupt { what: "owner word", number: 0 });
         }
         Ok(lease)
     }
@@ -304,7 +311,8 @@ impl<M: Memory> SharedHeap<M> {
         Ok(moved)
     }
 
-    /// Keeps an allocation of this process beyond its end: from here on anybody may free or take it.
+    /// Keeps an allocation of this process beyond its end: from here on anybody may free or take
+    /// it.
     pub fn keep(&self, allocation: Allocation) -> Result<(), HeapError> {
         let owner = self.owner_of(allocation)?;
         self.check_mine(allocation, owner)?;
@@ -315,7 +323,8 @@ impl<M: Memory> SharedHeap<M> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::NotOwner`] for one that a process has; [`HeapError::Kept`] for one under a root.
+    /// [`HeapError::NotOwner`] for one that a process has; [`HeapError::Kept`] for one under a
+    /// root.
     pub fn take(&self, allocation: Allocation) -> Result<(), HeapError> {
         let owner = self.owner_of(allocation)?;
         let me = self.me()?;
@@ -489,7 +498,7 @@ impl<M: Memory> SharedHeap<M> {
     }
 
     fn owner_at(&self, number: u32) -> Offset {
-        self.arena.layout().index() + (BEFORE_BLOCKS + 2 * u64::from(number))
+        self.arena.layout().index() + (before_blocks(self.roots) + 2 * u64::from(number))
     }
 
     fn size_at(&self, number: u32) -> Offset {

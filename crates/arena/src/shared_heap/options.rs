@@ -1,13 +1,15 @@
 //! What the creator of a heap chooses.
 
-use super::BEFORE_BLOCKS;
-use crate::arena::ArenaOptions;
+use super::before_blocks;
+use super::word::ROOTS_MAX;
+use crate::arena::{Arena, ArenaOptions};
 use crate::block::{SizeClass, UNIT_WORDS};
 use crate::environment::Environment;
 use crate::error::SegmentError;
 use crate::hash::HashKind;
 use crate::header::{Expected, SegmentHeader, structure_fingerprint};
 use crate::layout::{Geometry, Layout};
+use crate::memory::Memory;
 
 /// What the creator of a heap chooses. Everything is recorded in the segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +26,11 @@ pub struct HeapOptions {
     pub processes: u32,
     /// Threads that may be in the middle of a call at once, over all processes. Default 256.
     pub lines: u32,
+    /// Named roots, at most [`ROOTS_MAX`]. Default 24.
+    pub roots: u32,
+    /// Secret of the hash from which a heap's mark on its allocations is made, or `None` for one
+    /// from the operating system.
+    pub hash_secret: Option<[u64; 2]>,
 }
 
 impl Default for HeapOptions {
@@ -34,6 +41,8 @@ impl Default for HeapOptions {
             block_bytes_max: None,
             processes: 32,
             lines: 256,
+            roots: ROOTS_MAX,
+            hash_secret: None,
         }
     }
 }
@@ -42,7 +51,7 @@ impl Default for HeapOptions {
 const KIND: u64 = u64::from_le_bytes(*b"shm heap");
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "heap 1: root header version:40|live:24 0*7; root*24 claimer generation:32|block+1:32 name*6; \
+    "heap 1: root header version:40|live:24 0*7; roots*8 claimer generation:32|block+1:32 name*6; \
      block owner generation:40|kind:4|root:8|record:12 size generation:40|bytes:24",
 );
 
@@ -62,13 +71,17 @@ impl HeapOptions {
             let problem = format!("more than the largest block of {largest}");
             return Err(wrong("largest block's bytes", slab_bytes, problem));
         }
+        if self.roots == 0 || self.roots > ROOTS_MAX {
+            let problem = format!("outside 1 to {ROOTS_MAX}");
+            return Err(wrong("roots", self.roots.into(), problem));
+        }
         let slabs = u32::try_from(self.bytes.div_ceil(slab_bytes))
             .map_err(|_| wrong("heap bytes", self.bytes, "more than a segment has".to_owned()))?;
         let units = |bytes: u64| u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX);
         let (slab_units, least) = (units(slab_bytes), units(self.block_bytes_min.into()));
         let blocks = u64::from(slabs) * u64::from(slab_units / least.max(1));
         Ok(Geometry {
-            index_words: BEFORE_BLOCKS + 2 * blocks,
+            index_words: before_blocks(self.roots) + 2 * blocks,
             records: self.processes,
             lines: self.lines,
             slabs,
@@ -85,17 +98,32 @@ impl HeapOptions {
         let header = SegmentHeader {
             table_kind: KIND,
             table_fingerprint: FINGERPRINT,
-            table_numbers: [0; 4],
+            table_numbers: [self.roots.into(), 0, 0, 0],
             geometry: self.geometry()?,
             hash: HashKind::Rapid,
             created_ms: environment.clock.now_ms(),
             boot: environment.boot,
         };
-        Ok(ArenaOptions { header, secret: None })
+        Ok(ArenaOptions { header, secret: self.hash_secret })
     }
 }
 
 /// What an attacher insists on.
 pub(super) fn expected(environment: &Environment) -> Expected {
     Expected { table_kind: KIND, table_fingerprint: FINGERPRINT, boot: environment.boot }
+}
+
+/// How many roots a heap has, if its header fits together.
+pub(super) fn roots<M: Memory>(arena: &Arena<M>) -> Result<u32, SegmentError> {
+    let found = arena.header().table_numbers[0];
+    let roots = u32::try_from(found).unwrap_or(0);
+    if roots == 0 || roots > ROOTS_MAX {
+        return Err(SegmentError::header("heap's roots", found, format!("1 to {ROOTS_MAX}")));
+    }
+    let (found, blocks) = (arena.geometry().index_words, arena.layout().block_word_count());
+    let expected = before_blocks(roots) + 2 * u64::from(blocks);
+    if found != expected {
+        return Err(SegmentError::header("heap's index words", found, expected));
+    }
+    Ok(roots)
 }

@@ -1,6 +1,6 @@
 //! Named roots: where a newcomer finds what others keep.
 
-use super::word::{Holder, OwnerWord, ROOTS, RootHeader};
+use super::word::{Holder, OwnerWord, RootHeader};
 use super::{Allocation, HeapError, SharedHeap};
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 use crate::participant::Identity;
@@ -165,7 +165,7 @@ impl<M: Memory> SharedHeap<M> {
 
     /// Claims a root that is not live: one that is nobody's, or a dead claimer's.
     fn claim_root(&self, header: RootHeader, me: Identity) -> Result<u32, HeapError> {
-        for root in (0..ROOTS).filter(|&root| !header.is_live(root)) {
+        for root in (0..self.roots).filter(|&root| !header.is_live(root)) {
             let at = self.root_at(root);
             let claimer = self.memory().load(at, Load::Acquire);
             let is_free = claimer == 0 || self.arena.is_gone(Identity::from_owner_word(claimer));
@@ -179,7 +179,7 @@ impl<M: Memory> SharedHeap<M> {
                 return Ok(root);
             }
         }
-        Err(HeapError::NoRoot { roots: ROOTS })
+        Err(HeapError::NoRoot { roots: self.roots })
     }
 
     pub(super) fn unclaim(&self, root: u32) {
@@ -208,7 +208,7 @@ impl<M: Memory> SharedHeap<M> {
     }
 
     fn search(&self, header: RootHeader, name: &NameBytes) -> Search {
-        for root in (0..ROOTS).filter(|&root| header.is_live(root)) {
+        for root in (0..self.roots).filter(|&root| header.is_live(root)) {
             if !self.memory().equals(self.root_at(root) + 2, name) {
                 continue;
             }

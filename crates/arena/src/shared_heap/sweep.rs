@@ -18,8 +18,8 @@ pub struct HeapRecovered {
 }
 
 impl<M: Memory> SharedHeap<M> {
-    /// Frees what dead processes owned, and finishes or undoes what they were doing. Anyone may call
-    /// it at any time, while others work; it may be killed at any point and run again.
+    /// Frees what dead processes owned, and finishes or undoes what they were doing. Anyone may
+    /// call it at any time, while others work; it may be killed at any point and run again.
     pub fn recover(&self) -> Result<HeapRecovered, HeapError> {
         let lease = self.lease()?;
         Ok(self.recover_with(&lease))
@@ -36,8 +36,9 @@ impl<M: Memory> SharedHeap<M> {
         self.free_where(lease, |owner| owner == record)
     }
 
-    /// Frees the blocks of some processes. Whether a process is one is asked after its block's owner
-    /// word was read, so a successor under the same record loses nothing: it writes another word.
+    /// Frees the blocks of some processes. Whether a process is one is asked after its block's
+    /// owner word was read, so a successor under the same record loses nothing: it writes another
+    /// word.
     fn free_where<'a>(&'a self, lease: &Lease<'a, M>, is_one: impl Fn(RecordIndex) -> bool) -> u32 {
         let mut freed = 0;
         for number in 0..self.blocks {
@@ -86,7 +87,7 @@ impl<M: Memory> SharedHeap<M> {
         // Each failed turn means that somebody changed the roots meanwhile.
         for _ in 0..1000 {
             let header = self.root_header();
-            let live = (0..super::ROOTS).filter(|&root| header.is_live(root));
+            let live = (0..self.roots).filter(|&root| header.is_live(root));
             let dangling: Vec<u32> = live.filter(|&root| self.hanging(root).is_none()).collect();
             let next = dangling.iter().fold(header, |header, &root| header.with(root, false));
             if dangling.is_empty() || self.exchange_roots(header, next) {

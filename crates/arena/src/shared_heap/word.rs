@@ -17,8 +17,8 @@ use std::fmt;
 use crate::block::BlockWord;
 use crate::liveness::RecordIndex;
 
-/// Named roots of a heap.
-pub const ROOTS: u32 = 24;
+/// Named roots of a heap, at most: one bit each beside the version.
+pub const ROOTS_MAX: u32 = 24;
 
 const GENERATION_SHIFT: u32 = 24;
 const GENERATION_MASK: u64 = (1 << BlockWord::GENERATION_BITS) - 1;
@@ -76,8 +76,8 @@ impl OwnerWord {
         match (self.0 >> 20) & 15 {
             0 => Holder::Nobody,
             1 => Holder::Process(record),
-            2 if root < ROOTS => Holder::Moving(record, root),
-            3 if root < ROOTS => Holder::Root(root),
+            2 if root < ROOTS_MAX => Holder::Moving(record, root),
+            3 if root < ROOTS_MAX => Holder::Root(root),
             4 => Holder::Kept,
             _ => Holder::Damaged,
         }
@@ -145,6 +145,14 @@ impl RootHeader {
     }
 }
 
+/// Bits of an owner's generation, of the root header's version, and of the generation in a root.
+#[cfg(test)]
+pub(crate) fn bits() -> [u32; 3] {
+    let generation = OwnerWord::new(u64::MAX, Holder::Nobody).generation();
+    let version = RootHeader(0).with(0, false).bits();
+    [generation.count_ones(), u64::BITS - version.trailing_zeros(), u32::BITS]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn owner_and_size_words_keep_their_fields(
-            generation in 0..1_u64 << 40, record in 0..4096_u32, root in 0..ROOTS,
+            generation in 0..1_u64 << 40, record in 0..4096_u32, root in 0..ROOTS_MAX,
             bytes in 0..1_u64 << 24,
         ) {
             let record = RecordIndex(record);
@@ -170,13 +178,13 @@ mod tests {
 
         #[test]
         fn a_root_header_changes_one_bit_and_always_its_version(
-            bits in any::<u64>(), root in 0..ROOTS, is_live in any::<bool>(),
+            bits in any::<u64>(), root in 0..ROOTS_MAX, is_live in any::<bool>(),
         ) {
             let before = RootHeader::from_bits(bits);
             let after = before.with(root, is_live);
             prop_assert_eq!(after.is_live(root), is_live);
             prop_assert_ne!(after.bits() >> 24, before.bits() >> 24);
-            let others = (0..ROOTS).filter(|&other| other != root);
+            let others = (0..ROOTS_MAX).filter(|&other| other != root);
             prop_assert!(others.into_iter().all(|at| before.is_live(at) == after.is_live(at)));
         }
     }

@@ -205,18 +205,23 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     fn try_lease(&self) -> Option<Lease<'_, M>> {
         let lease = self.arena.try_lease()?;
-        Some(if lease.is_unsettled() { self.settled(lease) } else { lease })
+        if lease.is_unsettled() { self.settled(lease) } else { Some(lease) }
     }
 
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
         self.try_lease().ok_or_else(|| self.arena.lease_error().into())
     }
 
-    /// Puts the line of a lessee that unwound in order.
+    /// Puts the line of a lessee that unwound in order. Where the index is damaged, the line stays
+    /// behind, and another one is leased.
     #[cold]
-    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Lease<'a, M> {
-        lease.settle_own(self);
-        lease
+    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Option<Lease<'a, M>> {
+        if lease.settle_own(self) {
+            return Some(lease);
+        }
+        drop(lease);
+        let lease = self.arena.try_lease()?;
+        (!lease.is_unsettled() || lease.settle_own(self)).then_some(lease)
     }
 }
 

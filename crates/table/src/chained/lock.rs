@@ -92,9 +92,10 @@ impl<M: Memory> Chained<M> {
                 {
                     return Err((error, locked.unlock()));
                 }
-                if unsettled {
-                    let view = Chains(self);
-                    locked.lease.settle_own(&view);
+                if unsettled && !locked.lease.settle_own(&Chains(self)) {
+                    let word = self.lock_word().word();
+                    let error = Error::Corrupt { what: "chain of an unsettled line", word };
+                    return Err((error, locked.unlock()));
                 }
                 return Ok(locked);
             }

@@ -239,14 +239,18 @@ impl<M: Memory> RobinHood<M> {
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
         let lease = self.arena.lease()?;
         self.finish_own(&lease)?;
-        Ok(if lease.is_unsettled() { self.settled(lease) } else { lease })
+        if lease.is_unsettled() { self.settled(lease) } else { Ok(lease) }
     }
 
-    /// Puts the line of a lessee that unwound in order.
+    /// Puts the line of a lessee that unwound in order. Where the index is damaged, the line stays
+    /// behind, and the next lessee has another.
     #[cold]
-    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Lease<'a, M> {
-        lease.settle_own(self);
-        lease
+    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Result<Lease<'a, M>, Error> {
+        let what = "page of an unsettled line";
+        match lease.settle_own(self) {
+            true => Ok(lease),
+            false => Err(Error::Corrupt { what, word: self.arena.layout().index().word() }),
+        }
     }
 }
 
