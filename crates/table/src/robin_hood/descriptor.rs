@@ -87,7 +87,7 @@ impl<M: Memory> RobinHood<M> {
             self.header_at(page),
             header.bits(),
             busy.bits(),
-            Rmw::AcqRel,
+            Rmw::Release,
             Load::Relaxed,
         );
         let outcome = match begun {
@@ -158,12 +158,13 @@ impl<M: Memory> RobinHood<M> {
             if !self.is_unchanged(page, header) {
                 return;
             }
-            // ORDERING(W3): release, pairs with R2 and H2. Failed: somebody else wrote the slot.
+            // ORDERING(W3): release, pairs with R2 and H2. Failed: somebody else wrote the slot,
+            // and W4 has to cover that write as well.
             let _ = self.memory().compare_exchange(
                 at,
                 slot.bits(),
                 next.bits(),
-                Rmw::AcqRel,
+                Rmw::Release,
                 Load::Acquire,
             );
         }

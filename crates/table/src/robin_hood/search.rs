@@ -309,7 +309,7 @@ impl<M: Memory> RobinHood<M> {
         let mut linked = Ok(None);
         for (reach, kept) in (1..=self.reach_max).zip(&mut first) {
             let at = self.slot_at(page, home.slot() + reach - 1);
-            // ORDERING(R4): acquire, pairs with W3: the slot may be newer than the header before it,
+            // ORDERING(R4): acquire, pairs with W3: the slot may be newer than the header before,
             // and what it names must then be as visible as it is.
             let slot = Slot::from_bits(self.memory().load(at, Load::Acquire));
             *kept = slot;
