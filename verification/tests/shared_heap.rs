@@ -40,10 +40,12 @@ impl Model for AllocateFree {
         let stage = Stage::new(execution, 2, self.0);
         let kept = marked(&stage.heap, 9).expect("a block");
         stage.heap.keep(kept).expect("mine");
-        let first = stage.spawn(1, |heap| drop(marked(heap, 1).expect("a block is free")));
+        let first = stage.spawn(1, |heap| {
+            let _ = marked(heap, 1).expect("a block is free");
+        });
         let second = stage.spawn(2, move |heap| {
             heap.free(kept).expect("kept");
-            drop(marked(heap, 2).expect("the freed one is this line's spare"));
+            let _ = marked(heap, 2).expect("the freed one is this line's spare");
         });
         finished(first.join());
         finished(second.join());
@@ -148,7 +150,7 @@ impl Model for RegisterRegister {
             let theirs = Arc::clone(&stage);
             stage.world.spawn(&place.clone(), move || {
                 let heap = theirs.join_at(&place);
-                drop(marked(&heap, 1).expect("two blocks"));
+                let _ = marked(&heap, 1).expect("two blocks");
                 heap.arena().identity().expect("writable").record
             })
         });

@@ -4,6 +4,7 @@
 //!
 //! | id | site | order | pairs with | why no weaker |
 //! |---|---|---|---|---|
+//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe |
 //! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" |
 
 use crate::block::{Block, BlockState, BlockWord, SizeClass};

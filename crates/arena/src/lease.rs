@@ -15,7 +15,6 @@
 //!
 //! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
-//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe | none: the word's load and B6 acquire before it |
 //! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | a, b: remove b, remove a ‖ insert a, thrice ‖ get a, twice, in two blocks |
 //! | B3 | leaving PENDING or LIVE | acquire-release | B1 | the drainer must see the whole entry | publication: put a killed under stores that are lost; the rest is redundant with R1 and R2 |
 //! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores | a, b: remove a, remove b, insert c killed under stores that are lost |

@@ -8,7 +8,7 @@ use shm_arena::{
     Allocation, Backoff, Block, Fence, HeapError, HeapOptions, Load, Memory, Offset, Rmw,
     SharedHeap, Store,
 };
-use shm_verification::{CrashMemory, Ended, Execution, Kill, Participant, Place, World};
+use shm_verification::{CrashMemory, Ended, Execution, Participant, Place, World};
 
 /// What is done wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,18 +241,6 @@ impl<X: Execution> Stage<X> {
         body: impl FnOnce(&Heap<X>) -> T + Send + 'static,
     ) -> Participant<Ended<T>> {
         let place = self.world.place(participant);
-        let heap = self.join_at(&place);
-        self.world.spawn(&place, move || body(&heap))
-    }
-
-    /// The same, to be killed.
-    pub(crate) fn spawn_mortal<T: Send + 'static>(
-        &self,
-        participant: u32,
-        kill: Kill,
-        body: impl FnOnce(&Heap<X>) -> T + Send + 'static,
-    ) -> Participant<Ended<T>> {
-        let place = self.world.mortal_place(participant, kill);
         let heap = self.join_at(&place);
         self.world.spawn(&place, move || body(&heap))
     }

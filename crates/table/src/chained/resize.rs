@@ -184,7 +184,9 @@ impl<'a, M: Memory> Locked<'a, M> {
     /// Links an entry that is in no chain at the head of one.
     fn push(&self, bucket: u64, block: Block, entry: EntryView<'a, M>) {
         let head = self.table.head(bucket);
-        entry.set_next(self.table.memory().load(head, Load::Relaxed), Store::Relaxed);
+        // ORDERING(L4): release, behind the step that took the block out of its chain: before that,
+        // a new end of this entry would cut off what comes after it there.
+        entry.set_next(self.table.memory().load(head, Load::Relaxed), Store::Release);
         self.relink(Link::Head(head), block.unit().into());
     }
 }
