@@ -5,12 +5,10 @@
 //! [`Operation`] is a verb with the value that it offers, and an [`Answer`] is what came back. The
 //! byte-string model of the whole contract is [`Reference`].
 
-mod reference;
-
 use std::fmt;
 use std::num::NonZeroU64;
 
-pub use reference::{Reference, ReferenceTable};
+pub use shm_table_conformance::{Reference, ReferenceTable};
 
 /// A value as checkers see it: any number but 0, written at most once in a history.
 pub type Value = NonZeroU64;

@@ -58,6 +58,7 @@ mod file;
 mod kind;
 mod options;
 mod robin_hood;
+mod save;
 
 pub use any::AnyTable;
 pub use capabilities::{Capabilities, Progress, Verb};
@@ -72,4 +73,5 @@ pub use file::SharedTable;
 pub use kind::Kind;
 pub use options::{TableOptions, TableShape};
 pub use robin_hood::RobinHood;
+pub use save::{SaveError, load, load_file, save, save_file};
 pub use shm_arena::HashKind;
