@@ -43,9 +43,12 @@
 //!
 //! # Not promised
 //!
-//! Sizes are fixed at creation: *full* is an error that says of what. Nothing is evicted. Verbs
-//! over many keys ([`for_each`](Table::for_each), [`clear`](Table::clear), [`len`](Table::len)) are
-//! not atomic. Verbs are not for signal handlers, nor for a forked child with its parent's handle.
+//! The segment's size is fixed at creation: *full* is an error that says of what. Within it
+//! [`Chained`] follows the number of entries with that of its buckets. Nothing is evicted. Verbs
+//! over many keys ([`scan`](Table::scan), [`clear`](Table::clear), [`len`](Table::len) and what
+//! rests on them) are not atomic. A segment does not outlive its boot; what [`save()`] writes does,
+//! and [`load()`] reads it back. Verbs are not for signal handlers, nor for a forked child with its
+//! parent's handle.
 #![forbid(unsafe_code)]
 
 mod any;

@@ -111,8 +111,7 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
-    /// The bucket's header, if it is one, and which slots are live in it and carry the key's tag:
-    /// bit
+    /// The bucket's header, if it is one, and which slots are live in it and carry the tag: bit
     /// `i` speaks of slot `i`.
     #[inline(always)]
     pub(super) fn load_matches(&self, home: Home, at: Offset) -> Result<(Header, u32), Error> {
