@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -334,6 +335,35 @@ fn a_closed_descriptor_whose_number_was_reused_does_not_make_anybody_dead() {
     assert_ne!(flags, -1, "somebody else's descriptor stays open");
     // SAFETY: the number names the duplicate made above, which nobody owns.
     unsafe { libc::close(number) };
+}
+
+/// A child that another thread forks in the midst of a self-test has the beacon too, until exec.
+#[test]
+fn a_program_that_forks_meanwhile_is_not_taken_for_an_unfit_file_system() {
+    let segment = Segment::new("/dev/shm");
+    let memory = MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..200 {
+                // SAFETY: the child calls nothing but `usleep` and `_exit`.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // SAFETY: both may be called after a fork.
+                    unsafe {
+                        libc::usleep(2000);
+                        libc::_exit(0);
+                    }
+                }
+                // SAFETY: waits for the child made above; no status is asked for.
+                unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            MappedLiveness::new(memory.clone()).unwrap();
+        }
+    });
 }
 
 /// Runs only where this process may mount an overlay file system, and says so otherwise.
