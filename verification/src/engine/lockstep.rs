@@ -435,7 +435,20 @@ pub(crate) struct Crew {
     members: Vec<Option<Generator<'static, (), ()>>>,
 }
 
+/// Crews between explorations: a sweep explores thousands of times, each with few executions.
+static IDLE: Mutex<Vec<Crew>> = Mutex::new(Vec::new());
+
 impl Crew {
+    /// One that was dismissed, or a new one.
+    pub(crate) fn hire() -> Self {
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Keeps the stacks of a crew whose execution is over for the next exploration.
+    pub(crate) fn dismiss(self) {
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+    }
+
     fn start(&mut self, member: usize, body: impl FnOnce() + Send + 'static) {
         if self.members.len() <= member {
             self.members.resize_with(member + 1, || None);

@@ -105,11 +105,14 @@ pub(super) fn drive<P: Model>(
 ) -> Stop {
     let started = Instant::now();
     let shared = Shared::new(chooser, budget.accesses);
-    let mut crew = Crew::default();
+    let mut crew = Crew::hire();
     let mut execution = first;
-    while ledger.executions() < budget.executions {
+    let stop = loop {
+        if ledger.executions() >= budget.executions {
+            break Stop::Executions;
+        }
         if started.elapsed() >= budget.time {
-            return Stop::Time;
+            break Stop::Time;
         }
         ledger.start();
         shared.lock().chooser.start(execution);
@@ -122,10 +125,11 @@ pub(super) fn drive<P: Model>(
         }
         execution += 1;
         if !shared.lock().chooser.advance() {
-            return Stop::Exhausted;
+            break Stop::Exhausted;
         }
-    }
-    Stop::Executions
+    };
+    crew.dismiss();
+    stop
 }
 
 impl Execution for ViewExecution {

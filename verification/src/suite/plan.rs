@@ -188,7 +188,7 @@ impl Plan {
                 ((Pairs, 1), DepthFirst, 1, 20_000),
                 ((Pairs, 2), DepthFirst, 1, 20_000),
                 // Three updates of a lock-free table have too many executions for this tier.
-                ((Triples, 1), Loom, 0, 500),
+                ((Triples, 1), Loom, 0, 200),
             ],
             Tier::Deep => vec![
                 ((Pairs, 1), Loom, 3, 200_000),
@@ -240,7 +240,7 @@ impl Plan {
         for (seed, known) in (1..).zip(catalogue::KNOWN) {
             let scenario = known.scenario();
             let (preemptions, limit) = match self.tier {
-                Tier::Quick => (2, 4_000),
+                Tier::Quick => (2, 1_500),
                 Tier::Deep => (3, 500_000),
             };
             checks.push(self.enumerate(scenario.clone(), EngineKind::Loom, preemptions, limit));
@@ -274,7 +274,7 @@ impl Plan {
             let shuttle = self.choose(100, 5_000);
             sweep(self.draw(scenario.clone(), EngineKind::Shuttle, shuttle, seed), none);
             let (preemptions, limit) = match self.tier {
-                Tier::Quick => (0, 5_000),
+                Tier::Quick => (0, 1_000),
                 Tier::Deep => (2, 50_000),
             };
             sweep(self.enumerate(scenario, EngineKind::DepthFirst, preemptions, limit), none);
@@ -287,7 +287,7 @@ impl Plan {
         use Family::{Pairs, Triples};
         let mut checks = Vec::new();
         for (family, keys, losses, quick, deep) in [
-            (Pairs, 1, Losses::Subsets, 8, 200),
+            (Pairs, 1, Losses::Subsets, 4, 200),
             (Pairs, 2, Losses::Mask(u64::MAX), 4, 100),
             (Triples, 1, Losses::Mask(0), 4, 100),
             (Triples, 2, Losses::Mask(0), 1, 20),
