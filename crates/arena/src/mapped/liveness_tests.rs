@@ -349,11 +349,10 @@ fn a_program_that_forks_meanwhile_is_not_taken_for_an_unfit_file_system() {
                 // SAFETY: the child calls nothing but `usleep` and `_exit`.
                 let child = unsafe { libc::fork() };
                 if child == 0 {
-                    // SAFETY: both may be called after a fork.
-                    unsafe {
-                        libc::usleep(2000);
-                        libc::_exit(0);
-                    }
+                    // SAFETY: sleeps, and touches nothing of this process.
+                    unsafe { libc::usleep(2000) };
+                    // SAFETY: may be called after a fork, and does not return.
+                    unsafe { libc::_exit(0) };
                 }
                 // SAFETY: waits for the child made above; no status is asked for.
                 unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
