@@ -138,3 +138,8 @@ fn kills_anywhere_in_cas_bucket_leave_nothing_behind() {
 fn kills_anywhere_in_chained_leave_nothing_behind() {
     storm(Kind::Chained, 120);
 }
+
+#[test]
+fn kills_anywhere_in_robin_hood_leave_nothing_behind() {
+    storm(Kind::RobinHood, 120);
+}
