@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::block::{Block, SizeClass};
+use crate::block::{Block, BlockState, BlockWord, SizeClass};
 use crate::environment::Environment;
 use crate::error::SegmentError;
 use crate::hash::{KeyHasher, random_secret};
@@ -35,6 +35,8 @@ pub struct ArenaOptions {
     pub header: SegmentHeader,
     /// Secret of the hash, or `None` for a fresh one.
     pub secret: Option<[u64; 2]>,
+    /// Block generations begin so close before they wrap, or at 0: for tests.
+    pub wraps_after: Option<u64>,
 }
 
 /// A handle on a segment. Threads share it by reference; a forked child must attach anew.
@@ -72,6 +74,12 @@ impl<M: Memory> Arena<M> {
         for index in 0..words {
             // A virgin block word is FREE, so every hint is true.
             memory.store(hints + index, u64::MAX, Store::Relaxed);
+        }
+        if let Some(lives) = options.wraps_after {
+            let word = BlockWord::new(lives.wrapping_neg(), BlockState::Free, 0);
+            for at in (0..layout.geometry().slabs).flat_map(|slab| layout.slab_block_words(slab)) {
+                memory.store(at, word.bits(), Store::Relaxed);
+            }
         }
         options.header.write(&memory, options.secret.unwrap_or_else(random_secret));
         Self::attach(

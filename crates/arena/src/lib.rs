@@ -40,7 +40,7 @@
 //!     boot: [0; 2],
 //! };
 //! let memory = HeapMemory::new(Layout::new(geometry)?.word_count());
-//! let options = ArenaOptions { header, secret: None };
+//! let options = ArenaOptions { header, secret: None, wraps_after: None };
 //! let arena = Arena::create(memory, &options, &Environment::default())?;
 //!
 //! let mut lease = arena.lease()?;

@@ -216,11 +216,21 @@ fn unexpected(error: Error) -> TestCaseError {
 /// Random sequences of every verb on ordinary and tiny tables; what is short of room changes
 /// nothing.
 pub(crate) fn every_verb_answers_as_the_model_does(fixture: &dyn Fixture) {
-    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
+    sequences(fixture, 150, &Just(None));
+}
+
+/// The same on tables whose counters wrap within the sequence.
+pub(crate) fn counters_wrap_unnoticed(fixture: &dyn Fixture) {
+    sequences(fixture, 50, &(0..6_u64).prop_map(Some));
+}
+
+fn sequences(fixture: &dyn Fixture, cases: u32, wraps: &impl Strategy<Value = Option<u64>>) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
-    let calls = (prop::collection::vec(call(), 1..80), any::<bool>());
-    let outcome = runner.run(&calls, |(calls, is_tiny)| {
-        let table = fixture.table(&if is_tiny { tiny() } else { TableOptions::default() });
+    let calls = (prop::collection::vec(call(), 1..80), any::<bool>(), wraps);
+    let outcome = runner.run(&calls, |(calls, is_tiny, wraps_after)| {
+        let options = if is_tiny { tiny() } else { TableOptions::default() };
+        let table = fixture.table(&TableOptions { wraps_after, ..options });
         let reference = ReferenceTable::default();
         let mut side = Side { table: &*table, seen: None };
         let mut model = Side { table: &reference, seen: None };

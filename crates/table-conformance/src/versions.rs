@@ -11,7 +11,13 @@ fn version(table: &dyn Table, key: &[u8]) -> Version {
 
 /// A version ends with its entry, also when key, value and block come back.
 pub(crate) fn a_version_matches_one_life_and_no_other(fixture: &dyn Fixture) {
-    let table = &*fixture.table(&TableOptions::default());
+    for wraps_after in [None, Some(25)] {
+        let options = TableOptions { wraps_after, ..TableOptions::default() };
+        one_life_each(&*fixture.table(&options));
+    }
+}
+
+fn one_life_each(table: &dyn Table) {
     let mut versions = Vec::new();
     for round in 0..50 {
         assert_eq!(table.put(entry(b"k", b"same", 1)), Ok(Put::Inserted));

@@ -7,7 +7,7 @@ use std::sync::mpsc::TryRecvError;
 use shm_table::{Insert, Lookup, Put, RemoveIf, TableOptions, Walk};
 
 use crate::fixture::Fixture;
-use crate::{entry, expect_sound};
+use crate::{entry, expect_sound, patiently};
 
 /// Every way of listing lists the same.
 pub(crate) fn walks_listings_and_batches_agree(fixture: &dyn Fixture) {
@@ -68,10 +68,11 @@ pub(crate) fn a_walk_misses_nothing_that_stays(fixture: &dyn Fixture) {
                 let key = (1000 + round % 3000).to_le_bytes();
                 // Grows and shrinks, where the table does so.
                 if round / 3000 % 2 == 0 {
-                    let inserted = writer.insert(entry(&key, &key, 1), &mut existing);
+                    let mut insert = || writer.insert(entry(&key, &key, 1), &mut existing);
+                    let inserted = patiently(writer, &mut insert);
                     assert!(matches!(inserted, Ok(Insert::Inserted)), "{inserted:?}");
                 } else {
-                    assert!(writer.remove(&key).is_ok());
+                    assert!(patiently(writer, || writer.remove(&key)).is_ok());
                 }
                 if is_over.try_recv() == Err(TryRecvError::Disconnected) {
                     return;
@@ -79,7 +80,9 @@ pub(crate) fn a_walk_misses_nothing_that_stays(fixture: &dyn Fixture) {
             }
         });
         for _ in 0..30 {
-            let walked = Walk::new(reader).map(|entry| entry.expect("a step"));
+            let mut walk = Walk::new(reader);
+            let step = || patiently(reader, || walk.next().transpose()).expect("a step");
+            let walked = std::iter::from_fn(step);
             let mut met: Vec<_> =
                 walked.filter(|entry| entry.metadata == 0).map(|entry| entry.key).collect();
             met.sort_unstable();

@@ -1,9 +1,11 @@
 //! Tables that are wrong in one way each: the suite says so, and by which check.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+use shm_arena::Block;
 use shm_table::{
     Audit, Capabilities, CasBucket, Cursor, Effect, Entry, Error, Kind, Recovery, Rule, Seen,
     Stats, Table, TableOptions, Unlinked, Version,
@@ -44,9 +46,11 @@ enum Wrong {
     TakeKeeps,
     /// Recovery fails.
     RecoveryFails,
+    /// Generations are taken to grow for ever: what looks older than before is not there.
+    GenerationsGrow,
 }
 
-const ALL: [Wrong; 15] = [
+const ALL: [Wrong; 16] = [
     Wrong::ExchangeIgnoresVersion,
     Wrong::RemovalIgnoresVersion,
     Wrong::InsertOverwrites,
@@ -62,6 +66,7 @@ const ALL: [Wrong; 15] = [
     Wrong::RemovalDenies,
     Wrong::TakeKeeps,
     Wrong::RecoveryFails,
+    Wrong::GenerationsGrow,
 ];
 
 /// A right table behind a wrong face. Everything but the core follows from the core.
@@ -70,6 +75,8 @@ struct Face {
     table: Box<dyn Table>,
     wrong: Wrong,
     added: Mutex<u64>,
+    /// The newest generation seen, of each block.
+    newest: Mutex<HashMap<Block, u64>>,
 }
 
 static CAPABILITIES: Capabilities =
@@ -103,6 +110,15 @@ impl Table for Face {
         let seen = self.table.look_up(self.key(key), value);
         if self.wrong == Wrong::MissKeepsValue && seen == Ok(None) {
             *value = before;
+        }
+        if let (Wrong::GenerationsGrow, Ok(Some(Seen { version, .. }))) = (self.wrong, &seen) {
+            let mut newest = self.newest.lock().expect("nobody panics with it");
+            let newest = newest.entry(version.block()).or_default();
+            if version.generation() < *newest {
+                value.clear();
+                return Ok(None);
+            }
+            *newest = version.generation();
         }
         seen
     }
@@ -206,7 +222,9 @@ impl Table for Face {
 impl Fixture for Wrong {
     fn tables(&self, options: &TableOptions, handles: usize) -> Tables {
         let tables = Heap::<CasBucket<_>>::new().tables(options, handles);
-        let face = |table| Box::new(Face { table, wrong: *self, added: 0.into() }) as _;
+        let face = |table| {
+            Box::new(Face { table, wrong: *self, added: 0.into(), newest: Mutex::default() }) as _
+        };
         tables.into_iter().map(face).collect()
     }
 }

@@ -31,6 +31,9 @@ pub struct TableOptions {
     pub hash_secret: Option<[u64; 2]>,
     /// The shape, or `None` for the one that the fields above ask for. Models use tiny ones.
     pub shape: Option<TableShape>,
+    /// Counters of blocks, buckets and pages begin so many steps before they wrap, or at their
+    /// start: for tests, as nobody lives to see them wrap otherwise. Default `None`.
+    pub wraps_after: Option<u64>,
 }
 
 /// Sizes of a table's parts.
@@ -61,6 +64,7 @@ impl Default for TableOptions {
             hash: HashKind::Rapid,
             hash_secret: None,
             shape: None,
+            wraps_after: None,
         }
     }
 }

@@ -104,7 +104,7 @@ impl HeapOptions {
             created_ms: environment.clock.now_ms(),
             boot: environment.boot,
         };
-        Ok(ArenaOptions { header, secret: self.hash_secret })
+        Ok(ArenaOptions { header, secret: self.hash_secret, wraps_after: None })
     }
 }
 

@@ -263,10 +263,11 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         })
     }
 
-    fn format(&self) {
+    fn format(&self, wraps_after: Option<u64>) {
+        let header = wraps_after.map_or(Header::EMPTY, Header::empty_before_wrap);
         for bucket in 0..self.buckets() {
             let at = self.bucket_at(bucket);
-            self.memory().store(at, Header::EMPTY.bits(), Store::Relaxed);
+            self.memory().store(at, header.bits(), Store::Relaxed);
             for slot in 0..self.slots {
                 let at = self.slot_at(bucket, slot);
                 self.memory().store(at, Slot::EMPTY.bits(), Store::Relaxed);

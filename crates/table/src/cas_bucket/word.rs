@@ -30,6 +30,11 @@ impl Header {
     /// A bucket in use that holds nothing.
     pub(super) const EMPTY: Self = Self(1 << Self::VERSION_SHIFT | 1 << Self::MODE_SHIFT);
 
+    /// The same, so many versions before they wrap.
+    pub(super) const fn empty_before_wrap(versions: u64) -> Self {
+        Self(versions.wrapping_neg() << Self::VERSION_SHIFT | 1 << Self::MODE_SHIFT)
+    }
+
     #[inline]
     pub(super) const fn from_bits(bits: u64) -> Self {
         Self(bits)

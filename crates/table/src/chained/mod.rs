@@ -362,7 +362,7 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
         })
     }
 
-    fn format(&self) {
+    fn format(&self, _: Option<u64>) {
         let [buckets, ..] = self.arena.header().table_numbers;
         self.set_size(Size::settled(buckets.trailing_zeros()));
     }

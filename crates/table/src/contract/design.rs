@@ -45,8 +45,11 @@ pub trait ArenaDesign<M: Memory>: Table + Sized {
     /// A handle on the table in an arena whose header names this design; checks its numbers.
     fn over(arena: Arena<M>) -> Result<Self, SegmentError>;
 
-    /// Writes what an empty index holds besides zeros, before anybody else can look.
-    fn format(&self) {}
+    /// Writes what an empty index holds besides zeros, before anybody else can look; its counters
+    /// begin as [`TableOptions::wraps_after`] says.
+    fn format(&self, wraps_after: Option<u64>) {
+        let _ = wraps_after;
+    }
 
     /// The arena underneath.
     fn into_arena(self) -> Arena<M>;
@@ -72,9 +75,10 @@ pub trait ArenaDesign<M: Memory>: Table + Sized {
             created_ms: environment.clock.now_ms(),
             boot: environment.boot,
         };
-        let arena = ArenaOptions { header, secret: options.hash_secret };
+        let arena =
+            ArenaOptions { header, secret: options.hash_secret, wraps_after: options.wraps_after };
         let table = Self::over(Arena::create(memory, &arena, environment)?)?;
-        table.format();
+        table.format(options.wraps_after);
         Ok(table)
     }
 

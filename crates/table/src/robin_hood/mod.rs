@@ -298,10 +298,11 @@ impl<M: Memory> ArenaDesign<M> for RobinHood<M> {
         })
     }
 
-    fn format(&self) {
+    fn format(&self, wraps_after: Option<u64>) {
+        let header = wraps_after.map_or(Header::NEW, Header::new_before_wrap);
         // A virgin slot is empty.
         for page in 0..self.pages {
-            self.memory().store(self.header_at(page), Header::NEW.bits(), Store::Relaxed);
+            self.memory().store(self.header_at(page), header.bits(), Store::Relaxed);
         }
     }
 

@@ -37,6 +37,11 @@ impl Header {
     /// A page that no update has touched.
     pub(super) const NEW: Self = Self(1);
 
+    /// The same, so many versions before they wrap.
+    pub(super) const fn new_before_wrap(versions: u64) -> Self {
+        Self(versions.wrapping_neg() & Self::VERSION)
+    }
+
     #[inline(always)]
     pub(super) const fn from_bits(bits: u64) -> Self {
         Self(bits)
