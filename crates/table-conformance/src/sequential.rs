@@ -79,8 +79,6 @@ struct Side<'a> {
 fn answer(side: &mut Side<'_>, call: &Call) -> Result<String, Error> {
     let mut out = vec![7; 3];
     let table = side.table;
-    let stored = |key: u8, value: u8| (key_bytes(key), value_bytes(value));
-    let is_odd = |metadata: u64| metadata % 2 == 1;
     Ok(match *call {
         Call::Get(key) => {
             let answer = table.get(&key_bytes(key), &mut out)?;
@@ -103,6 +101,22 @@ fn answer(side: &mut Side<'_>, call: &Call) -> Result<String, Error> {
             side.seen = seen.map(|seen| (key, seen.version));
             format!("{:?} {out:?}", seen.map(|seen| seen.metadata))
         }
+        Call::TakeFirst | Call::List => {
+            let sorted = table.sorted()?;
+            let plain = sorted.iter().map(|entry| (&entry.key, &entry.value, entry.metadata));
+            format!("{:?} {} {}", plain.collect::<Vec<_>>(), table.len(), table.is_empty())
+        }
+        Call::Recover => format!("{:?}", table.recover()?.blocks),
+        _ => change(side, call, out)?,
+    })
+}
+
+/// What a call answered that may change the table.
+fn change(side: &Side<'_>, call: &Call, mut out: Vec<u8>) -> Result<String, Error> {
+    let table = side.table;
+    let stored = |key: u8, value: u8| (key_bytes(key), value_bytes(value));
+    let is_odd = |metadata: u64| metadata % 2 == 1;
+    Ok(match *call {
         Call::Insert(key, value) => {
             let (key, data) = stored(key, value);
             inserted(table.insert(entry(&key, &data, value.into()), &mut out)?, &out)
@@ -161,16 +175,11 @@ fn answer(side: &mut Side<'_>, call: &Call) -> Result<String, Error> {
             into(copied, &buffer)
         }
         Call::Clear => format!("{:?}", table.clear()?),
-        Call::Recover => format!("{:?}", table.recover()?.blocks),
         Call::Adjust(buckets) => {
             table.adjust(Some(buckets.into()))?;
             String::new()
         }
-        Call::TakeFirst | Call::List => {
-            let sorted = table.sorted()?;
-            let plain = sorted.iter().map(|entry| (&entry.key, &entry.value, entry.metadata));
-            format!("{:?} {} {}", plain.collect::<Vec<_>>(), table.len(), table.is_empty())
-        }
+        _ => unreachable!("{call:?} changes nothing"),
     })
 }
 

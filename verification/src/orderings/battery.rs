@@ -61,7 +61,7 @@ impl Trial {
 
 /// Scenarios of processes that come and go, of recovery beside others, and of blocks that pass from
 /// one process to another.
-const COMINGS_AND_GOINGS: [&str; 15] = [
+const COMINGS_AND_GOINGS: [&str; 17] = [
     "put a : remove a, leave | join, put a",
     "put a : leave, join, remove a, insert b | replace a, leave, join, get a",
     "put a : leave, join, insert b | leave, join, remove a, insert a | get a, leave, join, take a",
@@ -77,6 +77,8 @@ const COMINGS_AND_GOINGS: [&str; 15] = [
     "put a, put b, put c : remove a, remove b, remove c | put d, put b | put c, get b in 4",
     "put a, put b : replace a, remove b | replace a, insert b | get a, get b in 4",
     "put a, put b : remove b, remove a | insert a, insert a, insert a | get a, get a in 2",
+    "put a, put b, put c : remove b, remove a | insert a, insert a, insert a | get a, get a in 3",
+    "put a, put b, put c : remove b, remove a | insert a, insert a | get a in 4",
 ];
 
 /// Scenarios in which a process dies and others come, recover and go on.

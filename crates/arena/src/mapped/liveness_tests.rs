@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -342,9 +341,8 @@ fn a_closed_descriptor_whose_number_was_reused_does_not_make_anybody_dead() {
 fn a_program_that_forks_meanwhile_is_not_taken_for_an_unfit_file_system() {
     let segment = Segment::new("/dev/shm");
     let memory = MappedMemory::attach(&segment.path, &AttachOptions::default()).unwrap();
-    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let forks = scope.spawn(|| {
             for _ in 0..200 {
                 // SAFETY: the child calls nothing but `usleep` and `_exit`.
                 let child = unsafe { libc::fork() };
@@ -357,9 +355,8 @@ fn a_program_that_forks_meanwhile_is_not_taken_for_an_unfit_file_system() {
                 // SAFETY: waits for the child made above; no status is asked for.
                 unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             }
-            is_over.store(true, Ordering::Relaxed);
         });
-        while !is_over.load(Ordering::Relaxed) {
+        while !forks.is_finished() {
             MappedLiveness::new(memory.clone()).unwrap();
         }
     });
