@@ -75,7 +75,8 @@ macro_rules! conformance_tests {
 
             $crate::conformance_tests!(@checks $fixture;
                 sequential wrapping_counters keys_and_values_at_their_bounds every_length
-                bad_keys_and_values short_buffers foreign_versions_and_cursors equal_tags equal_hashes full_table
+                bad_keys_and_values short_buffers foreign_versions_and_cursors equal_tags
+                equal_hashes full_table
                 constant_population versions dead_entries reservations walks
                 changes_beside_a_walk emptying saving takers exchangers read_only);
 
