@@ -39,7 +39,8 @@ pub struct ArenaOptions {
     pub wraps_after: Option<u64>,
 }
 
-/// A handle on a segment. Threads share it by reference; a forked child must attach anew.
+/// A handle on a segment. Threads share it by reference; a forked child attaches anew: a handle
+/// that it inherited reads, and refuses everything else with [`LeaseError::Forked`].
 ///
 /// Nothing is written to the segment when a handle is dropped: a process that ends without
 /// [`detach`](Arena::detach) looks dead to the others, who recover what it held.
@@ -148,9 +149,24 @@ impl<M: Memory> Arena<M> {
         &self.environment
     }
 
-    /// This process's record and incarnation; `None` for a handle that only reads.
+    /// The record and incarnation of whoever attached; `None` for a handle that only reads.
     pub const fn identity(&self) -> Option<Identity> {
         self.identity
+    }
+
+    /// The same for whoever is about to act in its name.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseError::ReadOnly`]; [`LeaseError::Forked`] in a child of the process that attached.
+    pub fn acting_identity(&self) -> Result<Identity, LeaseError> {
+        self.identity.filter(|_| !self.is_inherited()).ok_or_else(|| self.lease_error())
+    }
+
+    /// Whether a parent of this process attached, and not this one: one load of private memory.
+    #[inline(always)]
+    pub fn is_inherited(&self) -> bool {
+        self.pool.is_inherited()
     }
 
     /// Takes a free record, or else that of a dead process: first the beacon, then the word.
@@ -194,8 +210,8 @@ impl<M: Memory> Arena<M> {
     /// Leases a participant line to this thread for one operation.
     ///
     /// The caller puts the line of a lessee that unwound in order first, see
-    /// [`Lease::is_unsettled`]. Gives an error when the handle only reads or when every line is in
-    /// use for longer than a short bounded wait.
+    /// [`Lease::is_unsettled`]. Gives an error when the handle only reads, when it is a parent
+    /// process's, or when every line is in use for longer than a short bounded wait.
     pub fn lease(&self) -> Result<Lease<'_, M>, LeaseError> {
         self.try_lease().ok_or_else(|| self.lease_error())
     }
@@ -222,6 +238,7 @@ impl<M: Memory> Arena<M> {
     pub fn lease_error(&self) -> LeaseError {
         match self.identity {
             None => LeaseError::ReadOnly,
+            Some(_) if self.is_inherited() => LeaseError::Forked,
             Some(_) => LeaseError::NoLine { lines: self.layout.geometry().lines },
         }
     }
@@ -229,7 +246,7 @@ impl<M: Memory> Arena<M> {
     /// Waits for a place of the pool, and sees to it that it has a line.
     #[cold]
     fn hold_any(&self) -> Option<Hold<'_>> {
-        let identity = self.identity?;
+        let identity = self.acting_identity().ok()?;
         let backoff = Backoff::new();
         for _ in 0..LEASE_TURNS_MAX {
             for turn in 0..self.pool.places() {
@@ -352,7 +369,8 @@ impl<M: Memory> Arena<M> {
         }
     }
 
-    /// Gives everything of this process back: its spare blocks, lines, record and beacon.
+    /// Gives everything of this process back: its spare blocks, lines, record and beacon. In a
+    /// forked child it gives nothing back: it is the parent's.
     pub fn detach(mut self) {
         let Some(identity) = self.identity.take() else {
             return;

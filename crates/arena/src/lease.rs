@@ -43,6 +43,9 @@ pub enum LeaseError {
         /// Lines in the segment.
         lines: u32,
     },
+    /// The handle was made by a parent of this process.
+    #[error("forked: this handle is the parent process's; attach anew in the child")]
+    Forked,
 }
 
 /// No block of a class is free, and no slab can be had for it.

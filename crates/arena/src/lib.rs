@@ -69,9 +69,10 @@
 //!
 //! # What is not promised
 //!
-//! A record or line of a dead process is free again after a recovery and not before; attaching and
-//! leasing do not recover. A handle from before a fork must not be used in the child, and nothing
-//! notices if it is.
+//! A record or line of a dead process is free again after a recovery; attaching takes a dead
+//! process's record where none is free, and a lease an orphaned line. Through a handle from before
+//! a fork the child reads; whatever else it tries is refused with [`LeaseError::Forked`]. Calls are
+//! not for signal handlers, nor for the child of a `vfork`.
 //!
 //! What is finite, with the consequences, is in [`finite`].
 
@@ -120,8 +121,8 @@ pub use layout::{CONTROL_WORDS, Geometry, HEADER_WORDS, LINE_WORDS, Layout, RECO
 pub use lease::{Claimed, Intended, Lease, LeaseError, Located, NoBlock};
 pub use liveness::{Liveness, OneProcess, RecordIndex, Verdict};
 pub use mapped::{
-    Access, AttachOptions, CreateOptions, Grant, MappedLiveness, MappedMemory, MappingOptions,
-    MappingReport, Owner,
+    Access, AttachOptions, CreateOptions, ForkEpoch, Grant, MappedLiveness, MappedMemory,
+    MappingOptions, MappingReport, Owner,
 };
 #[doc = include_str!("limits.md")]
 pub mod finite {}

@@ -3,8 +3,11 @@
 //!
 //! Private words, so that a lease costs one exchange to take and one store to give back, and what a
 //! lessee hands on stays where it is instead of travelling with the lease.
+//!
+//! A forked child has a copy of these words, and no right to the lines: it gets none.
 
 use crate::block::SizeClass;
+use crate::mapped::ForkEpoch;
 use crate::words::{Word, give_back, load_relaxed, store_relaxed, take};
 
 /// The words of one line. Two cache lines apart, so that no two places share one.
@@ -41,13 +44,20 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Pool {
     places: Box<[Place]>,
+    maker: ForkEpoch,
 }
 
 impl Pool {
     /// A power of two of places, at most this many and at least one.
     pub(crate) fn new(places_max: u32) -> Self {
         let places = 1 << places_max.max(1).ilog2();
-        Self { places: (0..places).map(|_| Place::new()).collect() }
+        Self { places: (0..places).map(|_| Place::new()).collect(), maker: ForkEpoch::here() }
+    }
+
+    /// Whether this is a forked child's copy of its parent's.
+    #[inline(always)]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.maker.is_inherited()
     }
 
     /// How many places there are.
@@ -55,13 +65,13 @@ impl Pool {
         self.places.len() as u64
     }
 
-    /// Takes a place for this thread, if no other has it.
+    /// Takes a place for this thread, if no other has it and this process made the pool.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "masked to the number of places")]
     pub(crate) fn take(&self, place: u64) -> Option<Hold<'_>> {
         let place = &self.places[place as usize & (self.places.len() - 1)];
         // Lazily: a hold that is made and dropped gives the place back, whoever has it.
-        take(&place.taken).then(|| Hold(place))
+        (!self.is_inherited() && take(&place.taken)).then(|| Hold(place))
     }
 }
 

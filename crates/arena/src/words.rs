@@ -2,7 +2,7 @@
 //!
 //! [`Memory`]: crate::Memory
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
 use crate::memory::{Fence, Load, Offset, Rmw, Store};
 
@@ -78,6 +78,45 @@ pub(crate) fn take(word: &Word) -> bool {
 #[inline(always)]
 pub(crate) fn give_back(word: &Word) {
     word.store(0, Ordering::Release);
+}
+
+/// Sets a word of the process's own that is 0 to a number, unless it is set by then; gives what it
+/// is.
+pub(crate) fn set_if_zero(word: &Word, number: impl FnOnce() -> u64) -> u64 {
+    match word.load(Ordering::Relaxed) {
+        0 => {
+            let number = number();
+            word.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
+                .map_or_else(|found| found, |_| number)
+        }
+        found => found,
+    }
+}
+
+/// Counts one more; gives the new count.
+pub(crate) fn advance(word: &Word) -> u64 {
+    word.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Where a word of the process's own lies, set once.
+#[derive(Debug)]
+pub(crate) struct WordPointer(AtomicPtr<Word>);
+
+impl WordPointer {
+    pub(crate) const fn empty() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// Null before it is set.
+    pub(crate) fn get(&self) -> *mut Word {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// `false`: another thread was quicker.
+    pub(crate) fn set(&self, word: *mut Word) -> bool {
+        let empty = std::ptr::null_mut();
+        self.0.compare_exchange(empty, word, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
 }
 
 #[inline(always)]

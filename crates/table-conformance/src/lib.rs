@@ -24,6 +24,7 @@ mod bounds;
 mod collisions;
 mod exhaustion;
 mod fixture;
+mod forks;
 mod processes;
 mod reference;
 mod saving;
@@ -62,6 +63,7 @@ pub const CHECKS: [(&str, Check); 21] = [
     ("takers", threads::threads_agree_on_who_takes_what),
     ("exchangers", threads::exchanges_on_a_version_count_right),
     ("read_only", processes::a_read_only_handle_reads_or_refuses),
+    ("forked_children", forks::a_forked_child_reads_or_is_refused),
 ];
 
 /// Makes a module with one test for each of [`CHECKS`], and for processes that are killed.
@@ -78,7 +80,7 @@ macro_rules! conformance_tests {
                 bad_keys_and_values short_buffers foreign_versions_and_cursors equal_tags
                 equal_hashes full_table
                 constant_population versions dead_entries reservations walks
-                changes_beside_a_walk emptying saving takers exchangers read_only);
+                changes_beside_a_walk emptying saving takers exchangers read_only forked_children);
 
             #[test]
             fn kills() {

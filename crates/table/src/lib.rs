@@ -47,8 +47,8 @@
 //! [`Chained`] follows the number of entries with that of its buckets. Nothing is evicted. Verbs
 //! over many keys ([`scan`](Table::scan), [`clear`](Table::clear), [`len`](Table::len) and what
 //! rests on them) are not atomic. A segment does not outlive its boot; what [`save()`] writes does,
-//! and [`load()`] reads it back. Verbs are not for signal handlers, nor for a forked child with its
-//! parent's handle.
+//! and [`load()`] reads it back. Verbs are not for signal handlers. A forked child that goes on
+//! with its parent's handle may read; everything else is refused with [`Error::Forked`].
 #![forbid(unsafe_code)]
 
 mod any;

@@ -59,15 +59,14 @@ mod locks {
     use crate::error::SegmentError;
     use crate::liveness::{RecordIndex, Verdict};
     use crate::mapped::beacon::{self, Beacon};
-    use crate::mapped::fork::ForkWatch;
-    use crate::mapped::{MappedMemory, io_error};
+    use crate::mapped::{ForkEpoch, MappedMemory};
     use crate::memory::{Fence, Memory};
 
     #[derive(Debug)]
     pub(super) struct Beacons {
         memory: MappedMemory,
         /// Of the process that made this value.
-        maker: ForkWatch,
+        maker: ForkEpoch,
         held: Mutex<Held>,
     }
 
@@ -76,15 +75,14 @@ mod locks {
     struct Held {
         beacons: HashMap<RecordIndex, Beacon>,
         /// Of the process that lit `beacons`.
-        holder: ForkWatch,
+        holder: ForkEpoch,
     }
 
     impl Beacons {
         pub(super) fn new(memory: MappedMemory) -> Result<Self, SegmentError> {
             beacon::self_test(memory.file(), memory.path(), memory.is_writable())?;
-            let watch = || ForkWatch::new().map_err(io_error(memory.path(), "watch for forks"));
-            let held = Held { beacons: HashMap::new(), holder: watch()? };
-            Ok(Self { maker: watch()?, held: Mutex::new(held), memory })
+            let held = Held { beacons: HashMap::new(), holder: ForkEpoch::here() };
+            Ok(Self { maker: ForkEpoch::here(), held: Mutex::new(held), memory })
         }
 
         pub(super) fn hold(&self, record: RecordIndex) -> bool {
@@ -140,14 +138,14 @@ mod locks {
         /// The beacons of this process; `None` in a child whose parent was changing them in another
         /// thread when it forked, and nobody can tell what became of the lock.
         fn held(&self) -> Option<MutexGuard<'_, Held>> {
-            let mut held = if self.maker.is_child() {
+            let mut held = if self.maker.is_inherited() {
                 self.held_in_child()?
             } else {
                 self.held.lock().unwrap_or_else(PoisonError::into_inner)
             };
-            if held.holder.is_child() {
+            if held.holder.is_inherited() {
                 held.beacons.drain().for_each(|(_, beacon)| beacon.forget());
-                held.holder = ForkWatch::new().ok()?;
+                held.holder = ForkEpoch::here();
             }
             Some(held)
         }
@@ -169,7 +167,7 @@ mod locks {
         /// In a child the mappings are not there: what lies at their addresses is somebody else's.
         fn drop(&mut self) {
             let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if held.holder.is_child() {
+            if held.holder.is_inherited() {
                 held.beacons.drain().for_each(|(_, beacon)| beacon.forget());
             }
         }

@@ -40,7 +40,6 @@ mod copy;
 mod create;
 mod descriptor;
 mod file_system;
-#[cfg(target_os = "linux")]
 mod fork;
 #[cfg(target_arch = "x86_64")]
 mod lane;
@@ -53,6 +52,8 @@ mod smaps;
 mod x86;
 
 #[cfg(all(test, target_os = "linux"))]
+mod fork_tests;
+#[cfg(all(test, target_os = "linux"))]
 mod place_tests;
 #[cfg(all(test, target_os = "linux"))]
 mod process_tests;
@@ -60,6 +61,7 @@ mod process_tests;
 use std::io;
 use std::path::Path;
 
+pub use fork::ForkEpoch;
 pub use liveness::MappedLiveness;
 pub use memory::MappedMemory;
 pub use options::{

@@ -77,6 +77,12 @@ pub(super) fn kill(process: Pid) {
     assert_eq!(status.exit_status(), None, "a worker failed by itself");
 }
 
+/// Waits for a child that ends by itself, without a failure.
+pub(super) fn ends_well(process: Pid) {
+    let (_, status) = waitpid(Some(process), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(0), "a child failed: see its panic");
+}
+
 /// What one worker of a storm owns: allocations, each full of bytes of its mark.
 #[derive(Default)]
 struct Worker {

@@ -90,7 +90,10 @@ use crate::lease::{Claimed, Lease};
 use crate::liveness::RecordIndex;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 
-/// A process's handle on a heap in shared words. Threads share it by reference.
+/// A process's handle on a heap in shared words. Threads share it by reference. A forked child
+/// reads and writes through one that it inherited, as any process may; whatever speaks in the
+/// parent's name is refused there with [`LeaseError::Forked`](crate::LeaseError::Forked), and the
+/// child attaches anew.
 ///
 /// Dropping it writes nothing: the process then looks dead to the others, who free what it owned.
 #[derive(Debug)]
@@ -165,8 +168,7 @@ impl<M: Memory> SharedHeap<M> {
 
     /// This process's record.
     fn me(&self) -> Result<RecordIndex, HeapError> {
-        let identity = self.arena.identity();
-        Ok(identity.ok_or(crate::lease::LeaseError::ReadOnly)?.record)
+        Ok(self.arena.acting_identity()?.record)
     }
 
     /// Allocates at least this many bytes, all zero, for this process.

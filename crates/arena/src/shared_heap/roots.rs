@@ -41,7 +41,7 @@ impl<M: Memory> SharedHeap<M> {
         let bytes = name_bytes(name)?;
         let owner = self.owner_of(allocation)?;
         self.check_mine(allocation, owner)?;
-        let me = self.arena.identity().ok_or(crate::lease::LeaseError::ReadOnly)?;
+        let me = self.arena.acting_identity()?;
         let mut claimed = None;
         let hung = self.hang_claimed(name, &bytes, (allocation, owner), me, &mut claimed);
         if let (Err(_), Some(root)) = (&hung, claimed) {
@@ -124,7 +124,7 @@ impl<M: Memory> SharedHeap<M> {
     /// it.
     pub fn unhang(&self, name: &str) -> Result<Allocation, HeapError> {
         let bytes = name_bytes(name)?;
-        let me = self.arena.identity().ok_or(crate::lease::LeaseError::ReadOnly)?;
+        let me = self.arena.acting_identity()?;
         for _ in 0..TURNS_MAX {
             let (root, allocation, owner) = match self.search(self.root_header(), &bytes) {
                 Search::Found(root, allocation, owner) => (root, allocation, owner),

@@ -79,6 +79,9 @@ pub enum Error {
     /// The memory is mapped without write permission.
     #[error("read-only: this handle is attached without write permission")]
     ReadOnly,
+    /// The handle, cursor or reservation was made by a parent of this process.
+    #[error("forked: this handle is the parent process's; attach anew in the child")]
+    Forked,
 }
 
 impl From<LeaseError> for Error {
@@ -86,6 +89,7 @@ impl From<LeaseError> for Error {
         match error {
             LeaseError::ReadOnly => Self::ReadOnly,
             LeaseError::NoLine { lines } => Self::NoLine { lines },
+            LeaseError::Forked => Self::Forked,
         }
     }
 }

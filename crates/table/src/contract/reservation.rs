@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use shm_arena::ForkEpoch;
+
 use super::{Effect, Entry, Error, Insert, Put, Replace, Rule, Table};
 
 /// Room for an entry that nobody sees yet: its value is written piece by piece, and then the entry
@@ -10,9 +12,11 @@ use super::{Effect, Entry, Error, Insert, Put, Replace, Rule, Table};
 /// Where the table's [`capabilities`](Table::capabilities) say that it reserves blocks, the room is
 /// a block of the segment, named in the participant line that the reservation holds until its end.
 /// A reservation that is dropped, or whose process dies, gives it back: to the next update of that
-/// line, or to recovery.
+/// line, or to recovery. In a forked child it is the parent's: it does nothing, and says
+/// [`Error::Forked`].
 pub struct Reservation<'a> {
     value_bytes: usize,
+    maker: ForkEpoch,
     room: Box<dyn Room + 'a>,
 }
 
@@ -28,7 +32,16 @@ pub trait Room: fmt::Debug {
 impl<'a> Reservation<'a> {
     /// A reservation of this room, which takes a value of this many bytes.
     pub fn new(room: impl Room + 'a, value_bytes: usize) -> Self {
-        Self { value_bytes, room: Box::new(room) }
+        Self { value_bytes, maker: ForkEpoch::here(), room: Box::new(room) }
+    }
+
+    fn check_maker(&self) -> Result<(), Error> {
+        if self.maker.is_inherited() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    fn publish(self, rule: Rule<'_>) -> Result<Effect, Error> {
+        self.check_maker()?;
+        self.room.publish(rule)
     }
 
     /// Bytes of the value.
@@ -41,7 +54,9 @@ impl<'a> Reservation<'a> {
     /// # Errors
     ///
     /// [`Error::ValueTooLarge`] if the piece ends behind the value; nothing was written.
+    /// [`Error::Forked`] in a child of the process that made it.
     pub fn write_at(&mut self, at: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.check_maker()?;
         let end = at.saturating_add(bytes.len());
         if end > self.value_bytes {
             return Err(Error::ValueTooLarge { bytes: end, bytes_max: self.value_bytes });
@@ -56,7 +71,7 @@ impl<'a> Reservation<'a> {
     ///
     /// As [`Table::insert`]. The reservation is over, whatever the answer.
     pub fn insert(self, existing: &mut Vec<u8>) -> Result<Insert, Error> {
-        Ok(self.room.publish(Rule::Insert { existing, is_dead: &|_| false })?.into_insert())
+        Ok(self.publish(Rule::Insert { existing, is_dead: &|_| false })?.into_insert())
     }
 
     /// Adds the entry, in place of the one with the same key if there is one.
@@ -65,7 +80,7 @@ impl<'a> Reservation<'a> {
     ///
     /// As [`Table::put`]. The reservation is over, whatever the answer.
     pub fn put(self) -> Result<Put, Error> {
-        Ok(self.room.publish(Rule::Put { is_dead: &|_| false })?.into_put())
+        Ok(self.publish(Rule::Put { is_dead: &|_| false })?.into_put())
     }
 
     /// Puts the entry in place of the one with the same key, if there is one.
@@ -74,7 +89,7 @@ impl<'a> Reservation<'a> {
     ///
     /// As [`Table::replace`]. The reservation is over, whatever the answer.
     pub fn replace(self) -> Result<Replace, Error> {
-        Ok(self.room.publish(Rule::Replace)?.into_replace())
+        Ok(self.publish(Rule::Replace)?.into_replace())
     }
 }
 
