@@ -3,8 +3,8 @@
 //! One word of the process lies on a page that the kernel fills with zeros in a child. While it is
 //! not zero it is the process's *epoch*; the first value that a child makes sets the child's own.
 //! So a value that carries the epoch of its maker is at home where the word still says so, which
-//! one load of a line that nobody writes tells. Where the kernel has no such pages (Linux before 4.14,
-//! other systems) the process's number takes the word's place, at the price of a system call.
+//! one load of a line that nobody writes tells. Where the kernel has no such pages (Linux before
+//! 4.14, other systems) the process's number takes the word's place, at the price of a system call.
 //!
 //! A child that shares its parent's memory (`vfork`, `clone` with `CLONE_VM`) is no child here but
 //! another thread.
