@@ -41,7 +41,7 @@ pub use reference::{Reference, ReferenceTable};
 pub type Check = fn(&dyn Fixture);
 
 /// Every check, by name.
-pub const CHECKS: [(&str, Check); 21] = [
+pub const CHECKS: [(&str, Check); 22] = [
     ("sequential", sequential::every_verb_answers_as_the_model_does),
     ("wrapping_counters", sequential::counters_wrap_unnoticed),
     ("keys_and_values_at_their_bounds", bounds::keys_and_values_at_their_bounds_come_back),
