@@ -324,7 +324,7 @@ impl Model for Death {
         // a name keeps and what nobody freed is free or a live line's spare.
         let state = stage.heap.state();
         let living = 1 + usize::from(ended != Ended::Killed);
-        assert!(state.processes.len() <= living, "{state}");
+        assert!(state.processes.len() <= living, "allocations of processes, of them dead: {state}");
         if let Ok(hung) = stage.heap.unhang("root") {
             assert!(matches!(mark_of(&stage.heap, hung), Ok(1 | 8)), "a root of whole bytes");
             stage.heap.free(hung).expect("unhung");
@@ -497,6 +497,16 @@ fn hanging_without_the_version_is_caught() {
 #[test]
 fn leaving_out_the_wipe_is_caught() {
     assert!(is_caught(AllocateFree(Fault::NotWiped), "not zero"));
+}
+
+#[test]
+fn a_process_that_does_not_say_where_it_owns_blocks_is_caught() {
+    let budget = Budget::executions(500).preemptions(0);
+    let victim = Victim::Detach;
+    let lost = kill_everywhere(&DepthFirstEngine, &budget, victim, Fault::NotTouched, false);
+    println!("{lost}");
+    let (_, failure) = lost.failure.expect("blocks of the dead that nobody looks for");
+    assert!(failure.message.contains("of them dead"), "{failure}");
 }
 
 #[test]

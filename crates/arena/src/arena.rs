@@ -15,6 +15,7 @@ use crate::liveness::{RecordIndex, Verdict};
 use crate::memory::{Backoff, Load, Memory, Rmw, Store};
 use crate::participant::{Identity, Line, RecordState, RecordWord};
 use crate::pool::{Hold, Pool};
+use crate::recover::Recovered;
 
 /// What the allocator asks of the table that uses it, when it has to decide about a block that a
 /// dead participant was working with.
@@ -180,6 +181,7 @@ impl<M: Memory> Arena<M> {
         let free = free.filter(|(_, word)| word.state() == RecordState::Free);
         let dead = all().filter_map(|record| Some((record, self.dead_record(record)?)));
         for (record, word) in free.chain(dead) {
+            let begun_ns = self.environment.clock.now_ns();
             if !self.environment.liveness.hold(record) {
                 continue;
             }
@@ -196,6 +198,8 @@ impl<M: Memory> Arena<M> {
             if taken.is_ok() {
                 self.memory.store(at + 1, std::process::id().into(), Store::Relaxed);
                 self.memory.store(at + 2, self.environment.clock.now_ms(), Store::Relaxed);
+                let was_dead = u32::from(word.state() == RecordState::Alive);
+                self.count_recovery(record, Recovered { processes: was_dead, blocks: 0 }, begun_ns);
                 return Ok(Identity { record, incarnation });
             }
             self.environment.liveness.release(record);
@@ -271,7 +275,9 @@ impl<M: Memory> Arena<M> {
         let first = identity.record.0.wrapping_mul(7) % lines;
         let all = || (0..lines).map(move |turn| (first + turn) % lines);
         let taken = all().find(|&number| self.own(number, 0, identity)).or_else(|| {
-            self.bury();
+            let begun_ns = self.environment.clock.now_ns();
+            let buried = Recovered { processes: self.bury(), blocks: 0 };
+            self.count_recovery(identity.record, buried, begun_ns);
             all().find(|&number| {
                 self.orphan(number).is_some_and(|owner| self.own(number, owner, identity))
             })
@@ -405,9 +411,10 @@ impl<M: Memory> Arena<M> {
         (is_dead && self.record(record) == word).then_some(word)
     }
 
-    /// Whether nobody is attached under a record.
-    pub(crate) fn is_record_free(&self, record: RecordIndex) -> bool {
-        record.0 < self.geometry().records && self.record(record).state() == RecordState::Free
+    /// The last incarnation of a record under which nobody is attached; `None` if somebody is.
+    pub(crate) fn departed(&self, record: RecordIndex) -> Option<u32> {
+        let word = (record.0 < self.geometry().records).then(|| self.record(record))?;
+        (word.state() == RecordState::Free).then_some(word.incarnation())
     }
 
     /// Whether a process is dead or gone. Asks the kernel, where the segment does not tell.
@@ -433,6 +440,7 @@ impl<M: Memory> fmt::Debug for Arena<M> {
             .field("memory", &self.memory)
             .field("geometry", &self.layout.geometry())
             .field("identity", &self.identity)
+            .field("recoveries", &self.recoveries())
             .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,11 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since a point that all participants share. Never goes back by design; a caller
     /// tolerates it when it does.
     fn now_ms(&self) -> u64;
+
+    /// Nanoseconds by which two calls of one process differ, as finely as the clock tells.
+    fn now_ns(&self) -> u64 {
+        self.now_ms().saturating_mul(1_000_000)
+    }
 }
 
 /// Milliseconds of the system's wall clock.
@@ -40,9 +45,13 @@ const SINCE_BOOT: ClockId = ClockId::Monotonic;
 
 impl Clock for BootClock {
     fn now_ms(&self) -> u64 {
+        self.now_ns() / 1_000_000
+    }
+
+    fn now_ns(&self) -> u64 {
         let now = clock_gettime(SINCE_BOOT);
         let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        seconds.saturating_mul(1000) + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+        seconds.saturating_mul(1_000_000_000) + u64::try_from(now.tv_nsec).unwrap_or(0)
     }
 }
 

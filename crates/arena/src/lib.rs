@@ -128,7 +128,7 @@ pub use mapped::{
 pub mod finite {}
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
-pub use recover::Recovered;
+pub use recover::{Recovered, Recoveries};
 pub use shared_heap::{
     Allocation, ClassUse, HeapError, HeapOptions, HeapRecovered, HeapState, Holder, ROOTS_MAX,
     RootUse, SharedHeap,

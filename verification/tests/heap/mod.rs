@@ -19,8 +19,10 @@ pub(crate) enum Fault {
     BlindOwner,
     /// Exchanges of the root header apply their change to whatever header is there.
     BlindRoots,
-    /// After a block word that says PENDING, the next look at an owner word sees what the last saw.
+    /// Right after a block word that says PENDING, a look at an owner word sees what the last saw.
     NoSecondLook,
+    /// Nobody says in which slabs it owns blocks.
+    NotTouched,
     /// Hints are not set by whoever settles what a dead line names.
     NoHint,
     /// A freed block is not wiped.
@@ -42,6 +44,7 @@ pub(crate) struct Aim {
     pub(crate) hints: u64,
     pub(crate) slabs: u64,
     pub(crate) block_words: u64,
+    pub(crate) touched: u64,
 }
 
 /// A memory through which one participant commits a fault.
@@ -66,6 +69,14 @@ impl<M: Memory> Tampered<M> {
 
     fn is(&self, fault: Fault, matches: impl FnOnce(Aim) -> bool) -> bool {
         self.fault == fault && self.aim.is_some_and(matches)
+    }
+
+    /// Whatever is done next, no owner word is looked at right after a block word.
+    fn forget_pending(&self) {
+        if self.fault == Fault::NoSecondLook {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(PENDING_SEEN, 0);
+        }
     }
 
     /// Applies a change to whatever word is there.
@@ -100,6 +111,7 @@ impl<M: Memory> Memory for Tampered<M> {
             .is(Fault::NoSecondLook, |aim| at.word().wrapping_sub(aim.block_words) < aim.blocks);
         let is_class = self.is(Fault::NoClassCheck, |aim| at.word() == aim.slab_words);
         if !is_owner && !is_block && !is_class {
+            self.forget_pending();
             return self.memory.load(at, order);
         }
         let remembered =
@@ -125,6 +137,7 @@ impl<M: Memory> Memory for Tampered<M> {
 
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
+        self.forget_pending();
         self.memory.store(at, value, order);
     }
 
@@ -144,6 +157,7 @@ impl<M: Memory> Memory for Tampered<M> {
         success: Rmw,
         failure: Load,
     ) -> Result<u64, u64> {
+        self.forget_pending();
         if self.is(Fault::BlindOwner, |aim| aim.is_owner(at))
             || self.is(Fault::BlindRoots, |aim| at.word() == aim.index)
         {
@@ -166,6 +180,9 @@ impl<M: Memory> Memory for Tampered<M> {
     fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
         if self.is(Fault::NoHint, |aim| at.word() == aim.hints) {
             return self.memory.load(at, Load::Relaxed);
+        }
+        if self.is(Fault::NotTouched, |aim| at.word() >= aim.touched && at.word() < aim.slabs) {
+            return 0;
         }
         self.memory.fetch_or(at, value, order)
     }
@@ -224,6 +241,7 @@ impl<X: Execution> Stage<X> {
             slab_words: layout.slab_word(0).word(),
             hints: layout.slab_word(0).word() + 8,
             slabs,
+            touched: layout.index().word() + 16 + 2 * u64::from(blocks),
             block_words: layout.block_word(Block::new(first)).expect("a block").word(),
         };
         Self { world, fault, aim, heap }

@@ -8,6 +8,7 @@ use super::{Allocation, SharedHeap};
 use crate::audit::BlockAudit;
 use crate::block::{Block, SizeClass, UNIT_WORDS};
 use crate::memory::{Load, Memory};
+use crate::recover::Recoveries;
 
 /// The state of a heap, approximate while others work. Its text is a page for people.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -32,6 +33,8 @@ pub struct HeapState {
     pub roots: Vec<RootUse>,
     /// Participant lines that name a block.
     pub lines_in_use: u32,
+    /// What recoveries did so far.
+    pub recoveries: Recoveries,
 }
 
 /// The blocks of one size.
@@ -101,6 +104,7 @@ impl<M: Memory> SharedHeap<M> {
             segment_bytes: layout.word_count() * 8,
             slabs_unassigned: self.arena.slabs_unassigned(),
             lines_in_use: self.arena.lines_in_use(),
+            recoveries: self.arena.recoveries(),
             ..HeapState::default()
         };
         let mut classes: BTreeMap<SizeClass, ClassUse> = BTreeMap::new();
@@ -150,6 +154,7 @@ impl fmt::Display for HeapState {
         }
         let (count, bytes) = self.kept;
         writeln!(formatter, "kept: {count} allocations of {bytes} bytes")?;
+        writeln!(formatter, "{}", self.recoveries)?;
         for RootUse { name, allocation, bytes } in &self.roots {
             writeln!(formatter, "root {name:?}: {allocation}, {bytes} bytes")?;
         }

@@ -14,6 +14,7 @@
 //! index word 0      root header   version 40 │ live 24
 //!            8 …    roots of 8 words: 0 claimer   1 generation 32 │ block + 1   2-7 name
 //!            then   2 words a block word: owner, size (see word.rs)
+//!            then   for each record: swept, and a bit a slab (see touched.rs)
 //! ```
 //!
 //! # Operations
@@ -31,6 +32,7 @@
 //! - I3: a block that is *moving* is under the root if the root is live and names it, and its
 //!   mover's otherwise.
 //! - I4: a root whose live bit is clear belongs to its claimer, while that is alive.
+//! - I5: a block that a process owns, or is moving, lies in a slab that its record's bits name.
 //!
 //! # Orderings
 //!
@@ -55,8 +57,9 @@
 //! # Limits
 //!
 //! Nothing waits: every call ends within a bounded number of its own steps, or says that it is
-//! contended. One block has at most [`maximum`](SharedHeap::maximum) bytes. Recovery looks at every
-//! owner word, two words a block, in order. A block that one process frees while another writes to
+//! contended. One block has at most [`maximum`](SharedHeap::maximum) bytes. Recovery looks at the
+//! records, the lines, and for each dead process at one word for 64 slabs and at the owner words of
+//! the slabs in which it ever owned a block: at most 1024 in each, whatever the size of the heap. A block that one process frees while another writes to
 //! it may spoil the content of its next life: the heap's own words it cannot reach.
 //!
 //! # Source
@@ -70,6 +73,7 @@ mod inspect;
 mod options;
 mod roots;
 mod sweep;
+mod touched;
 mod word;
 
 pub use error::{Allocation, HeapError};
@@ -131,11 +135,7 @@ impl<M: Memory> SharedHeap<M> {
     pub fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
         let heap =
             Self::over(Arena::attach(memory, &options::expected(environment), environment)?)?;
-        if let Some(identity) = heap.arena.identity()
-            && let Ok(lease) = heap.lease()
-        {
-            heap.free_all_of(identity.record, &lease);
-        }
+        heap.begin();
         Ok(heap)
     }
 
@@ -211,8 +211,9 @@ impl<M: Memory> SharedHeap<M> {
         lease: &Lease<'_, M>,
     ) -> Result<Allocation, HeapError> {
         let number = self.arena.layout().granule(claimed.block()).unwrap_or(u32::MAX);
-        let generation = claimed.generation();
-        let owner = OwnerWord::new(generation, Holder::Process(self.me()?));
+        let (generation, me) = (claimed.generation(), self.me()?);
+        let owner = OwnerWord::new(generation, Holder::Process(me));
+        self.touch(me, number);
         let size = SizeWord::new(generation, bytes);
         self.memory().store(self.size_at(number), size.bits(), Store::Relaxed);
         // ORDERING(H1): release, pairs with H2. A plain store: whoever exchanged this word before
@@ -331,7 +332,10 @@ impl<M: Memory> SharedHeap<M> {
         let owner = self.owner_of(allocation)?;
         let me = self.me()?;
         match owner.holder() {
-            Holder::Kept => self.hand_over(allocation, owner, Holder::Process(me)),
+            Holder::Kept => {
+                self.touch(me, allocation.number);
+                self.hand_over(allocation, owner, Holder::Process(me))
+            }
             _ => self.check_mine(allocation, owner),
         }
     }
@@ -403,9 +407,7 @@ impl<M: Memory> SharedHeap<M> {
     /// }
     /// ```
     pub fn detach(self) {
-        if let (Ok(me), Ok(lease)) = (self.me(), self.lease()) {
-            self.free_all_of(me, &lease);
-        }
+        self.end();
         self.arena.detach();
     }
 

@@ -1,7 +1,7 @@
 //! What the creator of a heap chooses.
 
-use super::before_blocks;
 use super::word::ROOTS_MAX;
+use super::{before_blocks, touched};
 use crate::arena::{Arena, ArenaOptions};
 use crate::block::{SizeClass, UNIT_WORDS};
 use crate::environment::Environment;
@@ -51,8 +51,9 @@ impl Default for HeapOptions {
 const KIND: u64 = u64::from_le_bytes(*b"shm heap");
 
 const FINGERPRINT: u64 = structure_fingerprint(
-    "heap 1: root header version:40|live:24 0*7; roots*8 claimer generation:32|block+1:32 name*6; \
-     block owner generation:40|kind:4|root:8|record:12 size generation:40|bytes:24",
+    "heap 2: root header version:40|live:24 0*7; roots*8 claimer generation:32|block+1:32 name*6; \
+     block owner generation:40|kind:4|root:8|record:12 size generation:40|bytes:24; \
+     record swept:64 a bit a slab",
 );
 
 const UNIT_BYTES: u64 = UNIT_WORDS * 8;
@@ -81,7 +82,9 @@ impl HeapOptions {
         let (slab_units, least) = (units(slab_bytes), units(self.block_bytes_min.into()));
         let blocks = u64::from(slabs) * u64::from(slab_units / least.max(1));
         Ok(Geometry {
-            index_words: before_blocks(self.roots) + 2 * blocks,
+            index_words: before_blocks(self.roots)
+                + 2 * blocks
+                + u64::from(self.processes) * touched::words(slabs),
             records: self.processes,
             lines: self.lines,
             slabs,
@@ -121,7 +124,8 @@ pub(super) fn roots<M: Memory>(arena: &Arena<M>) -> Result<u32, SegmentError> {
         return Err(SegmentError::header("heap's roots", found, format!("1 to {ROOTS_MAX}")));
     }
     let (found, blocks) = (arena.geometry().index_words, arena.layout().block_word_count());
-    let expected = before_blocks(roots) + 2 * u64::from(blocks);
+    let touched = u64::from(arena.geometry().records) * touched::words(arena.geometry().slabs);
+    let expected = before_blocks(roots) + 2 * u64::from(blocks) + touched;
     if found != expected {
         return Err(SegmentError::header("heap's index words", found, expected));
     }

@@ -137,6 +137,7 @@ impl<M: Memory> SharedHeap<M> {
                 return Err(HeapError::RootBusy { name: name.to_owned(), record: record.0 });
             }
             let moving = Holder::Moving(me.record, root);
+            self.touch(me.record, allocation.number);
             if self.exchange_owner(allocation.number, owner, moving) {
                 self.take_down(root, me)?;
                 let moving = owner.held_by(moving);

@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::lease::Lease;
 use crate::liveness::RecordIndex;
 use crate::memory::{Load, Memory};
+use crate::recover::Recovered;
 
 /// What a recovery of a heap did.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -27,27 +28,63 @@ impl<M: Memory> SharedHeap<M> {
 
     pub(super) fn recover_with<'a>(&'a self, lease: &Lease<'a, M>) -> HeapRecovered {
         let recovered = self.arena.recover(lease, self);
-        let blocks = self.free_where(lease, |record| self.is_departed(record));
+        let begun_ns = self.arena.environment().clock.now_ns();
+        let mut blocks = 0;
+        for record in (0..self.arena.geometry().records).map(RecordIndex) {
+            if let Some(incarnation) = self.arena.departed(record)
+                && self.swept(record) != incarnation
+            {
+                blocks += self.free_all_of(record, lease, || self.arena.departed(record).is_some());
+                // A successor may have begun meanwhile, which sees to the rest by itself.
+                if self.arena.departed(record) == Some(incarnation) {
+                    self.set_swept(record, incarnation);
+                }
+            }
+        }
+        if let Some(me) = self.arena.identity() {
+            self.arena.count_recovery(me.record, Recovered { processes: 0, blocks }, begun_ns);
+        }
         HeapRecovered { processes: recovered.processes, blocks: recovered.blocks + blocks }
     }
 
-    /// Frees all that a record owns: the caller's own, before it works or after.
-    pub(super) fn free_all_of<'a>(&'a self, record: RecordIndex, lease: &Lease<'a, M>) -> u32 {
-        self.free_where(lease, |owner| owner == record)
+    /// What a process does first: frees what earlier ones left under its record.
+    ///
+    /// CRASH(begin): the bits go when what they name is free; until then recovery goes by them.
+    pub(super) fn begin(&self) {
+        let Some(me) = self.arena.identity() else { return };
+        let before = me.incarnation.wrapping_sub(1);
+        if self.swept(me.record) != before {
+            let Ok(lease) = self.lease() else { return };
+            self.free_all_of(me.record, &lease, || true);
+            self.set_swept(me.record, before);
+        }
+        self.forget_touched(me.record);
     }
 
-    /// Frees the blocks of some processes. Whether a process is one is asked after its block's
-    /// owner word was read, so a successor under the same record loses nothing: it writes another
-    /// word.
-    fn free_where<'a>(&'a self, lease: &Lease<'a, M>, is_one: impl Fn(RecordIndex) -> bool) -> u32 {
+    /// What a process does last: frees what it owns.
+    pub(super) fn end(&self) {
+        if let (Ok(me), Ok(lease)) = (self.arena.acting_identity(), self.lease()) {
+            self.free_all_of(me.record, &lease, || true);
+            self.set_swept(me.record, me.incarnation);
+        }
+    }
+
+    /// Frees all that the processes of a record own. Whether one is at it is asked after each
+    /// block's owner word was read, so a successor loses nothing: it writes another word.
+    fn free_all_of<'a>(
+        &'a self,
+        record: RecordIndex,
+        lease: &Lease<'a, M>,
+        is_gone: impl Fn() -> bool,
+    ) -> u32 {
         let mut freed = 0;
-        for number in 0..self.blocks {
+        self.visit_touched(record, |number| {
             let owner = self.owner(number);
             match owner.holder() {
-                Holder::Process(record) if is_one(record) => {
+                Holder::Process(of) if of == record && is_gone() => {
                     freed += u32::from(self.release(number, owner, lease));
                 }
-                Holder::Moving(record, root) if is_one(record) => {
+                Holder::Moving(of, root) if of == record && is_gone() => {
                     if self.is_hanging(root, number, owner) {
                         self.exchange_owner(number, owner, Holder::Root(root));
                     } else {
@@ -56,7 +93,7 @@ impl<M: Memory> SharedHeap<M> {
                 }
                 _ => {}
             }
-        }
+        });
         freed
     }
 
@@ -66,11 +103,6 @@ impl<M: Memory> SharedHeap<M> {
         let is_live = self.root_header().is_live(root);
         let there = self.hanging(root);
         is_live && there.is_some_and(|(at, seen)| at.number == number && seen == owner)
-    }
-
-    /// Whether nobody is attached under this record.
-    fn is_departed(&self, record: RecordIndex) -> bool {
-        self.arena.is_record_free(record)
     }
 
     /// Frees every allocation and every root, whoever owns them. Not atomic: what others allocate

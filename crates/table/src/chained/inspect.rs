@@ -44,6 +44,7 @@ impl<M: Memory> Chained<M> {
             segment_bytes: self.memory().word_count() * 8,
             block_bytes_used: self.arena.bytes_used(),
             block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
+            recoveries: self.arena.recoveries(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Numbers and findings about a table.
 
-use shm_arena::Recovered;
+use shm_arena::{Recovered, Recoveries};
 
 /// Numbers about a table; approximate while others write.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -24,6 +24,8 @@ pub struct Stats {
     pub block_bytes_used: u64,
     /// Bytes in all blocks and in slabs that no class has taken.
     pub block_bytes: u64,
+    /// What recoveries did so far: dead processes, blocks, time.
+    pub recoveries: Recoveries,
 }
 
 impl Stats {
