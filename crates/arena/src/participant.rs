@@ -5,7 +5,7 @@
 //! ```text
 //! record word 0   incarnation (32) │ unused (28) │ state (4)
 //!             1   process id, for people          2   start of the incarnation, for people
-//!         3 … 5   dead processes that the record's processes recovered, blocks that they reclaimed,
+//!         3 … 5   dead processes that the record's processes recovered, blocks reclaimed,
 //!                 nanoseconds that this took, ever
 //!
 //! line   word 0   owner: incarnation (32) │ record + 1 (32), 0 = nobody's

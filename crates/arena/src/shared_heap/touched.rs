@@ -5,9 +5,9 @@
 //!                   then     a bit a slab: a process of the record owned a block there
 //! ```
 //!
-//! A process sets a bit before it owns a block of the slab, and only a process that begins under the
-//! record, after what was left there is free, clears its bits. An incarnation that is swept and not
-//! followed by another owns nothing, since nobody acts in its name any more.
+//! A process sets a bit before it owns a block of the slab, and only a process that begins under
+//! the record, after what was left there is free, clears its bits. An incarnation that is swept and
+//! not followed by another owns nothing, since nobody acts in its name any more.
 
 use super::{SharedHeap, before_blocks};
 use crate::liveness::RecordIndex;
