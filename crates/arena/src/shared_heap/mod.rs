@@ -60,7 +60,8 @@
 //! contended. One block has at most [`maximum`](SharedHeap::maximum) bytes. Recovery looks at the
 //! records, the lines, and for each dead process at one word for 64 slabs and at the owner words of
 //! the slabs in which it ever owned a block: at most 1024 in each, whatever the size of the heap. A
-//! block that one process frees while another writes to it may spoil the content of its next life: the heap's own words it cannot reach.
+//! block that one process frees while another writes to it may spoil the content of its next life:
+//! the heap's own words it cannot reach.
 //!
 //! # Source
 //!
