@@ -21,6 +21,7 @@ use shm_table::{AnyTable, Entry, Kind, SharedTable, Table, TableOptions};
 
 type Heap = SharedHeap<MappedMemory>;
 type Outcome<T> = Result<T, Box<dyn Error>>;
+type Group = fn() -> Outcome<Vec<Figure>>;
 
 /// Measures the arena: allocation, recovery, audit, bookkeeping.
 ///
@@ -127,7 +128,7 @@ fn main() -> Outcome<()> {
         return work_beside(&path);
     }
     let filter = arguments.filter.unwrap_or_default();
-    let groups: [(&str, fn() -> Outcome<Vec<Figure>>); 5] = [
+    let groups: [(&str, Group); 5] = [
         ("allocate", allocate),
         ("recover", recover),
         ("find", find),
@@ -351,7 +352,7 @@ fn audit() -> Outcome<Vec<Figure>> {
     while let Ok(allocation) = heap.allocate(BYTES) {
         held.push(allocation);
     }
-    let mut sample = |name: &str| -> Outcome<Figure> {
+    let sample = |name: &str| -> Outcome<Figure> {
         let mut rates = Vec::new();
         for _ in 0..10 {
             let start = Instant::now();

@@ -37,7 +37,9 @@ impl<M: Memory> Arena<M> {
     pub fn audit_blocks(&self, references: &BTreeMap<Block, u64>) -> BlockAudit {
         let mut audit = BlockAudit::default();
         let named = self.named_blocks();
-        let mut referenced: BTreeSet<Block> = references.keys().copied().collect();
+        // Blocks are visited in the order of their places, which is that of the map.
+        let mut referenced = references.keys().copied().peekable();
+        let is_no_block = |block: Block| format!("{block:?} is referenced and is no block");
         for (&block, &times) in references {
             if times > 1 {
                 audit.find(format!("{block:?} is referenced {times} times"));
@@ -47,15 +49,18 @@ impl<M: Memory> Arena<M> {
             let bytes = u64::from(class.units()) * UNIT_WORDS * 8;
             audit.blocks += 1;
             audit.bytes_used += if word.state() == BlockState::Free { 0 } else { bytes };
-            let is_referenced = referenced.remove(&block);
-            let is_named = named.contains(&block);
+            while let Some(other) = referenced.next_if(|&other| other < block) {
+                audit.find(is_no_block(other));
+            }
+            let is_referenced = referenced.next_if_eq(&block).is_some();
+            let is_named = || named.contains(&block);
             match word.state() {
                 BlockState::Free => {
                     audit.free += 1;
                     if is_referenced {
                         audit.find(format!("{block:?} is referenced and free"));
                     }
-                    if !hinted && !is_named {
+                    if !hinted && !is_named() {
                         audit.find(format!("{block:?} is free and no hint says so"));
                     }
                     if !self.is_wiped(block, class) {
@@ -63,8 +68,8 @@ impl<M: Memory> Arena<M> {
                     }
                 }
                 BlockState::Live | BlockState::Pending if is_referenced => {}
-                BlockState::Pending | BlockState::Drain if is_named => {}
-                BlockState::Live if is_named => {}
+                BlockState::Pending | BlockState::Drain if is_named() => {}
+                BlockState::Live if is_named() => {}
                 BlockState::Damaged => audit.find(format!("{block:?} has a damaged word")),
                 state => {
                     audit.lost += 1;
@@ -73,7 +78,7 @@ impl<M: Memory> Arena<M> {
             }
         });
         for block in referenced {
-            audit.find(format!("{block:?} is referenced and is no block"));
+            audit.find(is_no_block(block));
         }
         audit.bytes = self.layout().block_bytes_all();
         audit

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use shm_arena::{
     Allocation, AttachOptions, CreateOptions, Environment, HeapError, HeapMemory, HeapOptions,
-    Memory, ROOTS_MAX, SharedHeap,
+    LeaseError, Memory, ROOTS_MAX, SharedHeap,
 };
 
 type Heap = SharedHeap<Arc<HeapMemory>>;
@@ -395,4 +395,104 @@ proptest! {
         prop_assert!(audit.findings.is_empty(), "{:?}", audit.findings);
         prop_assert_eq!(audit.lost, 0);
     }
+}
+
+#[test]
+fn records_and_lines_that_run_out_are_named_and_come_back() {
+    let small = HeapOptions { processes: 3, lines: 1, ..options(1 << 14) };
+    let memory = words(&small);
+    let environment = Environment::default();
+    let one = Heap::create(memory.clone(), &small, &environment).unwrap();
+    let two = Heap::attach(memory.clone(), &environment).unwrap();
+    // The segment's only line is the first handle's from its first call on.
+    let held = one.allocate(8).unwrap();
+    let none = HeapError::Lease(LeaseError::NoLine { lines: 1 });
+    assert_eq!(two.allocate(8), Err(none));
+    let three = Heap::attach(memory.clone(), &environment).unwrap();
+    let refusal = Heap::attach(memory.clone(), &environment).unwrap_err();
+    assert_eq!(refusal.to_string(), "full: all 3 process records are taken");
+    three.detach();
+    one.free(held).unwrap();
+    one.detach();
+    two.free(two.allocate(8).unwrap()).unwrap();
+    Heap::attach(memory, &environment).unwrap().detach();
+    assert_clean(&two);
+}
+
+/// A line and a handle are bound to no thread: a lease may end on another one than it began on.
+#[test]
+fn handles_and_leases_go_from_thread_to_thread() {
+    let heap = heap(1 << 16);
+    let lease = heap.arena().lease().unwrap();
+    let class = heap.arena().class_for(8).unwrap();
+    let claimed = lease.claim(class).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || lease.abandon(claimed, 8, || {}));
+    });
+    let sent = std::thread::spawn(move || {
+        let mine = heap.duplicate(b"from another thread").unwrap();
+        (heap, mine)
+    });
+    let (heap, mine) = sent.join().unwrap();
+    assert_eq!(content(&heap, mine), b"from another thread");
+    heap.free(mine).unwrap();
+    assert_clean(&heap);
+}
+
+/// What a call gives once a line is free: it waits a bounded time for one, and says so.
+fn in_turn<T>(call: impl Fn() -> Result<T, HeapError>) -> T {
+    loop {
+        match call() {
+            Err(HeapError::Lease(LeaseError::NoLine { .. })) => {}
+            done => return done.unwrap(),
+        }
+    }
+}
+
+/// Two thousand threads on a process's few lines: they take turns, and each call ends.
+#[test]
+fn thousands_of_threads_take_turns_on_few_lines() {
+    let few = HeapOptions { processes: 2, lines: 4, ..options(1 << 20) };
+    let memory = words(&few);
+    let heap = Heap::create(memory, &few, &Environment::default()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..2000_u64 {
+            let heap = &heap;
+            let body = move || {
+                for turn in 0..5_u64 {
+                    let mark = thread * 5 + turn;
+                    let mine = in_turn(|| heap.duplicate(&mark.to_le_bytes()));
+                    assert_eq!(content(heap, mine), mark.to_le_bytes(), "somebody else's");
+                    in_turn(|| heap.free(mine));
+                }
+            };
+            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, body).unwrap();
+        }
+    });
+    assert_eq!(heap.state().lines_in_use, 2, "its share of the lines");
+    assert_clean(&heap);
+}
+
+#[test]
+fn any_bit_pattern_is_refused_as_an_allocation() {
+    let heap = heap(1 << 16);
+    let mine = heap.allocate(8).unwrap();
+    let [place, generation] = mine.to_words();
+    for words in [
+        [0, 0],
+        [u64::MAX, u64::MAX],
+        [place, generation + 1],
+        [place + 1, generation],
+        [place ^ 1 << 63, generation],
+        [place | u64::from(u32::MAX), generation],
+    ] {
+        let wrong = Allocation::from_words(words);
+        for refusal in [heap.free(wrong), heap.keep(wrong), heap.write(wrong, 0, &[1; 8])] {
+            let named =
+                matches!(refusal, Err(HeapError::OtherHeap { .. } | HeapError::Freed { .. }));
+            assert!(named, "{words:?}: {refusal:?}");
+        }
+    }
+    heap.free(mine).unwrap();
+    assert_clean(&heap);
 }

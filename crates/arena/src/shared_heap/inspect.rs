@@ -73,16 +73,22 @@ impl<M: Memory> SharedHeap<M> {
 
     /// Walks every block and owner word. Exact on a quiescent heap: no finding, and nothing lost.
     pub fn audit(&self) -> BlockAudit {
-        let mut references: BTreeMap<Block, u64> = BTreeMap::new();
         let mut strays = Vec::new();
-        for number in 0..self.blocks {
-            match (self.owner(number).holder(), self.block(number)) {
-                (Holder::Nobody, _) => {}
-                (Holder::Damaged, _) => strays.push(format!("owner word {number} is damaged")),
-                (_, Some((block, _))) => *references.entry(block).or_default() += 1,
-                (_, None) => strays.push(format!("owner word {number} speaks of no block")),
-            }
-        }
+        // In the order of the blocks, each number's once: a map of them is built in one go.
+        let references: BTreeMap<Block, u64> = (0..self.blocks)
+            .filter_map(|number| match (self.owner(number).holder(), self.block(number)) {
+                (Holder::Nobody, _) => None,
+                (Holder::Damaged, _) => {
+                    strays.push(format!("owner word {number} is damaged"));
+                    None
+                }
+                (_, Some((block, _))) => Some((block, 1)),
+                (_, None) => {
+                    strays.push(format!("owner word {number} speaks of no block"));
+                    None
+                }
+            })
+            .collect();
         let mut audit = self.arena.audit_blocks(&references);
         audit.findings.extend(strays);
         let header = self.root_header();
