@@ -55,8 +55,11 @@ impl<M: Memory> SharedHeap<M> {
         let before = me.incarnation.wrapping_sub(1);
         if self.swept(me.record) != before {
             let Ok(lease) = self.lease() else { return };
-            self.free_all_of(me.record, &lease, || true);
+            let begun_ns = self.arena.environment().clock.now_ns();
+            let blocks = self.free_all_of(me.record, &lease, || true);
             self.set_swept(me.record, before);
+            let left = Recovered { processes: 0, blocks };
+            self.arena.count_recovery(me.record, left, begun_ns);
         }
         self.forget_touched(me.record);
     }

@@ -1,0 +1,176 @@
+//! Recovery of a heap by several at once, by one that dies of it, and again by the next.
+#![allow(missing_docs)]
+
+mod heap;
+
+use std::sync::Arc;
+
+use heap::{Fault, Heap, Stage, finished, mark_of, marked};
+use shm_arena::HeapRecovered;
+use shm_verification::{
+    Budget, DepthFirstEngine, Engine, Execution, Kill, LoomEngine, Lost, Model, Participant,
+    ShuttleEngine, ViewEngine, sweep,
+};
+
+/// Blocks that the dead process has: two it owns, one it keeps spare.
+const DEAD_BLOCKS: u32 = 3;
+
+/// Dies with blocks that its record's bits lead to, and one that its line names.
+fn die_with_blocks<X: Execution>(heap: &Heap<X>) {
+    let _ = marked(heap, 1).expect("a block");
+    heap.free(marked(heap, 2).expect("a block")).expect("mine");
+    let _ = marked(heap, 3).expect("the spare");
+    heap.free(marked(heap, 4).expect("a block")).expect("mine");
+    let identity = heap.arena().identity().expect("writable");
+    heap.arena().environment().liveness.release(identity.record);
+}
+
+fn somebody_dies<X: Execution>(stage: &Stage<X>) {
+    finished(stage.spawn(3, |heap| die_with_blocks::<X>(heap)).join());
+}
+
+/// recover ‖ recover: both find the same dead process; each of its blocks is freed once.
+struct RecoverRecover(Fault);
+
+impl Model for RecoverRecover {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 4, self.0);
+        somebody_dies(&stage);
+        // Both have attached before either begins: a newcomer might get the dead one's record, and
+        // free by itself what that one owned.
+        let places = [1, 2].map(|other| stage.world.place(other));
+        let heaps = places.each_ref().map(|place| stage.join_at(place));
+        let [first, second] = heaps;
+        let begin = |place, heap: Heap<X>| -> Participant<_> {
+            stage.world.spawn(place, move || heap.recover().expect("a line"))
+        };
+        let others = [begin(&places[0], first), begin(&places[1], second)];
+        let recovered = others.map(|other| finished(other.join()));
+        expect_freed_once(&stage, &recovered);
+    }
+}
+
+/// Recoveries that are over found each dead process and each of its blocks once.
+fn expect_freed_once<X: Execution>(stage: &Stage<X>, recovered: &[HeapRecovered]) {
+    let processes: u32 = recovered.iter().map(|one| one.processes).sum();
+    let blocks: u32 = recovered.iter().map(|one| one.blocks).sum();
+    assert_eq!((processes, blocks), (1, DEAD_BLOCKS), "recovered once: {recovered:?}");
+    let counted = stage.heap.arena().recoveries();
+    assert_eq!((counted.processes, counted.blocks), (1, u64::from(DEAD_BLOCKS)), "counted once");
+    stage.check();
+    // Everything is there again, but for a spare block that either recoverer may keep.
+    for mark in 1..3 {
+        let block = marked(&stage.heap, mark).expect("two blocks are free");
+        assert_eq!(mark_of(&stage.heap, block), Ok(mark));
+    }
+    stage.check();
+}
+
+/// A recovery is killed, the next one too, and a third one finishes.
+struct Relay {
+    kills: [Kill; 2],
+    fault: Fault,
+}
+
+impl Model for Relay {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 4, self.fault);
+        somebody_dies(&stage);
+        for (participant, kill) in [1, 2].into_iter().zip(self.kills) {
+            let place = stage.world.mortal_place(participant, kill);
+            let heap = stage.join_at(&place);
+            let _ = stage.world.spawn(&place, move || heap.recover().map(drop)).join();
+        }
+        let _ = stage.heap.recover().expect("a line");
+        // What the victims had by themselves, a spare block at most, is back as well.
+        let state = stage.heap.state();
+        assert!(state.processes.is_empty(), "of the dead: {state}");
+        stage.check();
+    }
+}
+
+/// Two recoveries at once, one of which is killed.
+struct Takeover {
+    kill: Kill,
+}
+
+impl Model for Takeover {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 4, Fault::None);
+        somebody_dies(&stage);
+        let place = stage.world.mortal_place(1, self.kill);
+        let heap = stage.join_at(&place);
+        let victim = stage.world.spawn(&place, move || heap.recover().map(drop));
+        let survivor = stage.spawn(2, |heap| heap.recover().expect("a line"));
+        let _ = victim.join();
+        finished(survivor.join());
+        let _ = stage.heap.recover().expect("a line");
+        let state = stage.heap.state();
+        assert!(state.processes.is_empty(), "of the dead: {state}");
+        stage.check();
+    }
+}
+
+fn recoveries_on<E: Engine>(engine: &E, budget: &Budget) {
+    let outcome = engine.run(&Arc::new(RecoverRecover(Fault::None)), budget);
+    println!("{}: {outcome}", engine.name());
+    outcome.expect_pass(&engine.name());
+}
+
+#[test]
+fn two_recoveries_at_once_free_each_block_once() {
+    recoveries_on(&LoomEngine, &Budget::executions(4_000).preemptions(2));
+    recoveries_on(&DepthFirstEngine, &Budget::executions(4_000).preemptions(1));
+    recoveries_on(&ViewEngine::default(), &Budget::executions(2_000));
+    recoveries_on(&ShuttleEngine::RANDOM, &Budget::executions(2_000));
+    recoveries_on(&ShuttleEngine::PCT, &Budget::executions(2_000));
+}
+
+#[test]
+fn two_recoveries_that_exchange_blindly_are_caught() {
+    let model = Arc::new(RecoverRecover(Fault::BlindOwner));
+    let outcome = LoomEngine.run(&model, &Budget::executions(10_000).preemptions(2));
+    println!("{outcome}");
+    let failure = outcome.expect_failure("an owner word exchanged blindly");
+    assert!(failure.message.contains("once"), "{failure}");
+}
+
+/// Kills two recoveries at these accesses each, one after the other; gives the first failure.
+fn relay(kills: [u64; 2], fault: Fault) -> Option<String> {
+    let kills = kills.map(|after_accesses| Kill { after_accesses, lost: Lost::Nothing });
+    let budget = Budget::executions(50).preemptions(0);
+    let outcome = DepthFirstEngine.run(&Arc::new(Relay { kills, fault }), &budget);
+    outcome.failure.map(|failure| failure.message)
+}
+
+/// Accesses beyond which a recovery here has nothing left to do.
+const ACCESSES: u64 = 150;
+
+#[test]
+fn a_recovery_killed_at_every_access_and_repeated_loses_nothing() {
+    for first in 0..ACCESSES {
+        for second in (first % 7..ACCESSES).step_by(7) {
+            assert_eq!(relay([first, second], Fault::None), None, "killed at {first}, {second}");
+        }
+    }
+}
+
+#[test]
+fn a_relay_in_which_nobody_sets_the_hints_again_is_caught() {
+    let failures = (0..ACCESSES).filter_map(|first| relay([first, 20], Fault::NoHint));
+    let caught = failures.filter(|message| message.contains("no hint says so")).count();
+    println!("caught at {caught} kill points");
+    assert!(caught > 0, "hints that nobody sets again");
+}
+
+#[test]
+fn a_recovery_killed_beside_another_loses_nothing() {
+    let drawn =
+        sweep(&ShuttleEngine::RANDOM, &Budget::executions(40), false, |kill| Takeover { kill });
+    println!("{drawn}");
+    assert!(drawn.failure.is_none(), "{drawn}");
+    let budget = Budget::executions(60).preemptions(1);
+    let found = sweep(&LoomEngine, &budget, false, |kill| Takeover { kill });
+    println!("{found}");
+    assert!(found.failure.is_none(), "{found}");
+}
