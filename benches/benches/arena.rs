@@ -98,7 +98,7 @@ impl Figure {
             Some(Bar::AtLeast(bar)) => format!(">= {bar}"),
         };
         let (median, spread) = (summary.median, summary.spread() * 100.0);
-        format!("{name:<44} {median:>10.2} {unit:<10} {spread:>4.0} %  {bar:<8} {}", self.verdict())
+        format!("{name:<52} {median:>8.2} {unit:<10} {spread:>4.0} %  {bar:<8} {}", self.verdict())
     }
 
     fn json(&self) -> Value {
@@ -128,6 +128,8 @@ fn main() -> Outcome<()> {
         return work_beside(&path);
     }
     let filter = arguments.filter.unwrap_or_default();
+    // Before this process is bound to one processor.
+    let machine = Machine::here();
     let groups: [(&str, Group); 5] = [
         ("allocate", allocate),
         ("recover", recover),
@@ -140,9 +142,8 @@ fn main() -> Outcome<()> {
         eprintln!("measuring: {name}");
         figures.extend(group()?);
     }
-    let machine = Machine::here();
     println!("{}\n", machine.summary());
-    println!("{:<44} {:>10} {:<10} spread  bar", "figure", "median", "");
+    println!("{:<52} {:>8} {:<10} spread  bar", "figure", "median", "");
     figures.iter().for_each(|figure| println!("{}", figure.line()));
     let report = json!({
         "machine": machine,
