@@ -1,0 +1,169 @@
+//! Threads that unwind in the middle of a call, at every access of it: whoever calls next, through
+//! the same handle, finds everything in order.
+#![allow(missing_docs)]
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shm_arena::{
+    Backoff, Environment, Fence, HeapMemory, HeapOptions, Liveness, Load, Memory, Offset,
+    RecordIndex, Rmw, SharedHeap, Store, Verdict,
+};
+
+/// A memory whose k-th access panics, once.
+#[derive(Clone, Debug)]
+struct Fragile {
+    memory: Arc<HeapMemory>,
+    /// Accesses that are left before the panic.
+    left: Arc<Mutex<Option<u32>>>,
+}
+
+impl Fragile {
+    fn arm(&self, accesses: Option<u32>) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = accesses;
+    }
+
+    fn access(&self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        match *left {
+            None => {}
+            Some(0) => {
+                *left = None;
+                drop(left);
+                std::panic::resume_unwind(Box::new("as told"));
+            }
+            Some(more) => *left = Some(more - 1),
+        }
+    }
+}
+
+impl Memory for Fragile {
+    fn word_count(&self) -> u64 {
+        self.memory.word_count()
+    }
+
+    fn load(&self, at: Offset, order: Load) -> u64 {
+        self.access();
+        self.memory.load(at, order)
+    }
+
+    fn store(&self, at: Offset, value: u64, order: Store) {
+        self.access();
+        self.memory.store(at, value, order);
+    }
+
+    fn compare_exchange(
+        &self,
+        at: Offset,
+        current: u64,
+        new: u64,
+        success: Rmw,
+        failure: Load,
+    ) -> Result<u64, u64> {
+        self.access();
+        self.memory.compare_exchange(at, current, new, success, failure)
+    }
+
+    fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.access();
+        self.memory.fetch_add(at, value, order)
+    }
+
+    fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.access();
+        self.memory.fetch_and(at, value, order)
+    }
+
+    fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.access();
+        self.memory.fetch_or(at, value, order)
+    }
+
+    fn fence(&self, order: Fence) {
+        self.memory.fence(order);
+    }
+
+    fn spin(&self, backoff: &Backoff) {
+        self.memory.spin(backoff);
+    }
+}
+
+/// Deaths as the test decides.
+#[derive(Clone, Debug, Default)]
+struct Deaths(Arc<Mutex<BTreeSet<RecordIndex>>>);
+
+impl Liveness for Deaths {
+    fn hold(&self, record: RecordIndex) -> bool {
+        self.0.lock().unwrap().insert(record)
+    }
+
+    fn release(&self, record: RecordIndex) {
+        self.0.lock().unwrap().remove(&record);
+    }
+
+    fn verdict(&self, record: RecordIndex) -> Verdict {
+        let is_held = self.0.lock().unwrap().contains(&record);
+        if is_held { Verdict::Alive } else { Verdict::Dead }
+    }
+}
+
+type Heap = SharedHeap<Fragile>;
+
+/// A call that may unwind.
+type Call = fn(&Heap);
+
+const CALLS: [(&str, Call); 5] = [
+    ("allocate", |heap| drop(heap.allocate(8))),
+    ("allocate and free", |heap| drop(heap.allocate(8).map(|mine| heap.free(mine)))),
+    ("resize", |heap| drop(heap.allocate(8).map(|mine| heap.resize(mine, 100)))),
+    ("another class", |heap| drop(heap.allocate(200))),
+    ("recover", |heap| drop(heap.recover())),
+];
+
+/// Unwinds from a call after so many accesses. `false`: the call ended before.
+fn unwinds(call: Call, accesses: u32) -> bool {
+    let options = HeapOptions {
+        bytes: 1024,
+        block_bytes_max: Some(256),
+        processes: 4,
+        lines: 4,
+        roots: 1,
+        ..HeapOptions::default()
+    };
+    let words = Heap::word_count(&options).unwrap();
+    let memory = Fragile { memory: Arc::new(HeapMemory::new(words)), left: Arc::default() };
+    let deaths = Deaths::default();
+    let environment = Environment { liveness: Arc::new(deaths.clone()), ..Environment::default() };
+    let heap = Heap::create(memory.clone(), &options, &environment).unwrap();
+    let dead = Heap::attach(memory.clone(), &environment).unwrap();
+    for _ in 0..2 {
+        let _ = dead.allocate(8).unwrap();
+        dead.free(dead.allocate(8).unwrap()).unwrap();
+    }
+    deaths.release(dead.arena().identity().unwrap().record);
+    memory.arm(Some(accesses));
+    let unwound = catch_unwind(AssertUnwindSafe(|| call(&heap))).is_err();
+    memory.arm(None);
+    // The next calls of the same process put its line in order, and finish the recovery.
+    let mine = heap.allocate(8).unwrap();
+    let mut bytes = [1; 8];
+    heap.read(mine, 0, &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 8], "an allocation is not zero");
+    heap.free(mine).unwrap();
+    let _ = heap.recover().unwrap();
+    let audit = heap.audit();
+    assert!(audit.findings.is_empty() && audit.lost == 0, "{accesses}: {:?}", audit.findings);
+    let me = heap.arena().identity().unwrap().record.0;
+    assert!(heap.state().processes.keys().all(|&record| record == me), "{}", heap.state());
+    unwound
+}
+
+#[test]
+fn a_thread_that_unwinds_at_any_access_loses_nothing() {
+    for (name, call) in CALLS {
+        let points = (0..).take_while(|&accesses| unwinds(call, accesses)).count();
+        println!("{name}: unwound at {points} accesses");
+        assert!(points > 10, "{name}: {points} accesses");
+    }
+}
