@@ -154,6 +154,8 @@ fn unwinds(call: Call, accesses: u32) -> bool {
     let _ = heap.recover().unwrap();
     let audit = heap.audit();
     assert!(audit.findings.is_empty() && audit.lost == 0, "{accesses}: {:?}", audit.findings);
+    // Only this thread's line names a block, its spare: none that a reaper adopted is forgotten.
+    assert!(heap.state().lines_in_use <= 1, "{accesses}: {}", heap.state());
     let me = heap.arena().identity().unwrap().record.0;
     assert!(heap.state().processes.keys().all(|&record| record == me), "{}", heap.state());
     unwound
