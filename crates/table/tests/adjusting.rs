@@ -25,12 +25,15 @@ fn put(table: &impl Table, key: u64) {
 }
 
 #[test]
-fn there_are_1024_buckets_to_begin_with_and_room_for_half_as_many_as_entries() {
+fn there_are_as_many_buckets_as_entries_are_wanted_and_at_least_1024() {
     let stats = create(&TableOptions::default()).unwrap().stats();
     assert_eq!((stats.buckets, stats.buckets_max), (1024, 1024));
     let larger = TableOptions { entries: 10_000, ..TableOptions::default() };
     let stats = create(&larger).unwrap().stats();
-    assert_eq!((stats.buckets, stats.buckets_max), (1024, 8192));
+    assert_eq!((stats.buckets, stats.buckets_max), (16_384, 16_384));
+    let smaller = TableOptions { entries: 10, ..TableOptions::default() };
+    let stats = create(&smaller).unwrap().stats();
+    assert_eq!((stats.buckets, stats.buckets_max), (1024, 1024));
 }
 
 #[test]

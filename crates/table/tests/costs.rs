@@ -131,23 +131,23 @@ reserve and put: 9 9 3 1 5
 fn what_a_verb_of_chained_costs_is_pinned() {
     pinned::<Chained<_>>(
         "
-get, a hit: 36 0 2 0 6
-get, a miss: 4 0 2 0 2
-look_up: 37 0 2 0 7
-get_many of one: 36 0 2 0 6
-insert, a new key: 8 36 3 1 8
-remove: 16 38 3 1 9
-put, a new key: 8 36 3 1 8
-take: 41 38 3 1 9
-insert, a present key: 36 0 2 0 6
-put, a present key: 15 71 4 2 14
-replace: 15 71 4 2 14
-look_up again: 37 0 2 0 7
-compare_exchange: 16 71 4 2 14
-compare_exchange, changed: 12 0 2 0 4
-look_up once more: 37 0 2 0 7
-remove_if: 18 37 5 1 10
-reserve and put: 10 11 5 1 5
+get, a hit: 37 1 1 0 6
+get, a miss: 5 1 1 0 2
+look_up: 38 1 1 0 7
+get_many of one: 37 1 1 0 6
+insert, a new key: 9 37 2 1 8
+remove: 17 39 2 1 9
+put, a new key: 9 37 2 1 8
+take: 42 39 2 1 9
+insert, a present key: 37 1 1 0 6
+put, a present key: 16 72 3 2 14
+replace: 16 72 3 2 14
+look_up again: 38 1 1 0 7
+compare_exchange: 17 72 3 2 14
+compare_exchange, changed: 13 1 1 0 4
+look_up once more: 38 1 1 0 7
+remove_if: 19 38 4 1 10
+reserve and put: 10 13 3 1 5
 ",
     );
 }

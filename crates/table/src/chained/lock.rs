@@ -134,14 +134,9 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Gives the lock back. Not a `Drop`: an unwinding owner keeps the lock, and it is taken over.
     fn unlock(self) -> Lease<'a, M> {
-        // ORDERING(L2): release, pairs with L1. An exchange, since takers exchange this word.
-        let _ = self.table.memory().compare_exchange(
-            self.table.lock_word(),
-            self.word,
-            0,
-            Rmw::Release,
-            Load::Relaxed,
-        );
+        // ORDERING(L2): release, pairs with L1. Nobody takes the lock from the living, so there is
+        // nothing to compare.
+        self.table.memory().store(self.table.lock_word(), 0, Store::Release);
         self.lease
     }
 

@@ -73,13 +73,14 @@
 //! write the lock, so a read-only handle cannot read. Chains have no bound but the number of
 //! blocks. Adjusting holds the lock for as long as it takes to touch every entry; on a table whose
 //! adjusting takes longer than the bound, others are *busy* meanwhile. Buckets go from 1 to the
-//! most that the creator chose.
+//! most that the creator chose, by default as many as the entries that the table is made for: then
+//! it grows only after it has shrunk, and a table that is filled as planned never pauses.
 //!
 //! # Source
 //!
 //! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
-//! 1024 buckets, growth above two entries a bucket, shrinking below a half. Different: offsets for
-//! pointers, stored hashes, takeover, powers of two, doubling and halving.
+//! 1024 buckets at least, growth above two entries a bucket, shrinking below a half. Different:
+//! offsets for pointers, stored hashes, takeover, powers of two, doubling and halving.
 
 mod inspect;
 mod lock;
@@ -113,11 +114,11 @@ pub struct Chained<M> {
     identity: u64,
 }
 
-/// Entries per bucket on average for which the index has room.
-const ENTRIES_PER_BUCKET: u64 = 2;
+/// Entries per bucket on average when the table holds what it was made for.
+const ENTRIES_PER_BUCKET: u64 = 1;
 
-/// Buckets to begin with: Watson's default.
-const BUCKETS: u64 = 1024;
+/// Buckets to begin with, at least: Watson's default.
+const BUCKETS_MIN: u64 = 1024;
 
 /// Longest wait for a live owner of the lock.
 const LOCK_WAIT_MS_MAX: u64 = 100;
@@ -224,6 +225,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<T, Error> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
+        self.prefetch(hash);
         self.under_lock(|_| read(self.find(self.bucket(hash), hash, key)?))
     }
 
@@ -265,10 +267,17 @@ impl<M: Memory> Chained<M> {
 }
 
 impl<M: Memory> Chained<M> {
-    /// The bucket of a hash. Only under the lock, or on a quiescent table.
+    /// The bucket of a hash. True only under the lock, or on a quiescent table.
     #[inline]
     fn bucket(&self, hash: u64) -> u64 {
         hash & (self.buckets() - 1)
+    }
+
+    /// Asks for the head that a hash most likely has while the lock is not held yet: a hint, since
+    /// the size may change before it is.
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        self.memory().prefetch(self.head(self.bucket(hash)), 1);
     }
 
     /// The version of the entry in a block. Only under the lock.
@@ -331,7 +340,7 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
         let shape = options.shape(ENTRIES_PER_BUCKET)?;
         let (buckets, usual_max) = match options.shape {
             Some(shape) => (shape.buckets, shape.buckets),
-            None => (BUCKETS, shape.buckets.max(BUCKETS)),
+            None => [shape.buckets.max(BUCKETS_MIN); 2].into(),
         };
         let buckets_max = options.buckets_max.unwrap_or(usual_max);
         for (quantity, value) in [("buckets", buckets), ("most buckets", buckets_max)] {
@@ -420,6 +429,7 @@ impl<M: Memory> Table for Chained<M> {
 
     fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
+        self.prefetch(prepared.hash);
         self.under_lock(|locked| self.update_under(locked, &prepared, rule))
     }
 
@@ -440,6 +450,7 @@ impl<M: Memory> Table for Chained<M> {
     ) -> Result<Unlinked, Error> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
+        self.prefetch(hash);
         self.under_lock(|locked| {
             let found = self.find(self.bucket(hash), hash, key)?;
             let settled = match (&found, only) {
