@@ -221,6 +221,7 @@ fn fill<M: Memory>(heap: &SharedHeap<M>, mine: Allocation, mark: u8) {
 /// What the participant that is killed does.
 #[derive(Clone, Copy, Debug)]
 enum Victim {
+    Attach,
     Allocate,
     FreeOwn,
     FreeKept,
@@ -232,7 +233,8 @@ enum Victim {
     Reclass,
 }
 
-const VICTIMS: [Victim; 9] = [
+const VICTIMS: [Victim; 10] = [
+    Victim::Attach,
     Victim::Allocate,
     Victim::FreeOwn,
     Victim::FreeKept,
@@ -256,7 +258,7 @@ impl Death {
     fn act<X: Execution>(victim: Victim, heap: &heap::Heap<X>, kept: Allocation) {
         let own = || marked(heap, 1);
         match victim {
-            Victim::Allocate => drop(own()),
+            Victim::Attach | Victim::Allocate => drop(own()),
             Victim::FreeOwn => drop(own().map(|mine| heap.free(mine))),
             Victim::FreeKept => drop(heap.free(kept)),
             Victim::Resize => drop(own().map(|mine| heap.resize(mine, 200))),
@@ -279,7 +281,7 @@ impl Model for Death {
             let hung = marked(&stage.heap, 8).expect("a block");
             stage.heap.hang("root", hung).expect("a root is free");
         }
-        if matches!(self.victim, Victim::Recover) {
+        if matches!(self.victim, Victim::Recover | Victim::Attach) {
             // Somebody died with an allocation before, for the victim to find: without its beacon a
             // process is dead. A kill would count as the victim's.
             let dead = stage.spawn(3, |heap| {
@@ -291,14 +293,26 @@ impl Model for Death {
         }
         let victim = self.victim;
         let place = stage.world.mortal_place(1, self.kill);
-        let heap = stage.join_at(&place);
+        // Others have all records but the dead one's, so the victim frees what that one owned.
+        let others = (4..6).filter(|_| matches!(victim, Victim::Attach));
+        let others: Vec<_> = others.map(|at| stage.join_at(&stage.world.place(at))).collect();
+        let join: Box<dyn FnOnce() -> heap::Heap<X> + Send> = match victim {
+            Victim::Attach => Box::new(stage.joiner(&place)),
+            _ => {
+                let heap = stage.join_at(&place);
+                Box::new(move || heap)
+            }
+        };
         let victim = stage.world.spawn(&place, move || {
+            let heap = join();
             Self::act::<X>(victim, &heap, kept);
             if matches!(victim, Victim::Detach | Victim::Reclass) {
                 heap.detach();
             }
         });
-        let survive = |stage: &Stage<X>| {
+        let mut others = Some(others);
+        let mut survive = |stage: &Stage<X>| {
+            others.take().into_iter().flatten().for_each(heap::Heap::<X>::detach);
             let survivor = stage.spawn(2, move |heap| {
                 let _ = heap.free(kept);
                 let _ = heap.recover().expect("a line");

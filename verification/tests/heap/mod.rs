@@ -248,8 +248,17 @@ impl<X: Execution> Stage<X> {
     }
 
     pub(crate) fn join_at(&self, place: &Place<X>) -> Heap<X> {
+        self.joiner(place)()
+    }
+
+    /// Attaches when it is called, wherever that is.
+    pub(crate) fn joiner(
+        &self,
+        place: &Place<X>,
+    ) -> impl FnOnce() -> Heap<X> + Send + use<X> + 'static {
         let memory = Tampered::new(place.memory.clone(), self.fault, Some(self.aim));
-        Heap::<X>::attach(memory, &place.environment).expect("a heap is there")
+        let environment = place.environment.clone();
+        move || Heap::<X>::attach(memory, &environment).expect("a heap is there")
     }
 
     /// Starts a participant with a handle of its own.
