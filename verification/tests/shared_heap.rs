@@ -255,6 +255,27 @@ struct Death {
 }
 
 impl Death {
+    /// What is there before the victim comes: gives what nobody owns.
+    fn prepare<X: Execution>(&self, stage: &Stage<X>) -> Allocation {
+        let kept = marked(&stage.heap, 9).expect("a block");
+        stage.heap.keep(kept).expect("mine");
+        if matches!(self.victim, Victim::Unhang) {
+            let hung = marked(&stage.heap, 8).expect("a block");
+            stage.heap.hang("root", hung).expect("a root is free");
+        }
+        if matches!(self.victim, Victim::Recover | Victim::Attach) {
+            // Somebody died with an allocation before, for the victim to find: without its beacon a
+            // process is dead. A kill would count as the victim's.
+            let dead = stage.spawn(3, |heap| {
+                let _ = heap.allocate(8).expect("a block");
+                let identity = heap.arena().identity().expect("writable");
+                heap.arena().environment().liveness.release(identity.record);
+            });
+            finished(dead.join());
+        }
+        kept
+    }
+
     fn act<X: Execution>(victim: Victim, heap: &heap::Heap<X>, kept: Allocation) {
         let own = || marked(heap, 1);
         match victim {
@@ -275,22 +296,7 @@ impl Death {
 impl Model for Death {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, self.fault);
-        let kept = marked(&stage.heap, 9).expect("a block");
-        stage.heap.keep(kept).expect("mine");
-        if matches!(self.victim, Victim::Unhang) {
-            let hung = marked(&stage.heap, 8).expect("a block");
-            stage.heap.hang("root", hung).expect("a root is free");
-        }
-        if matches!(self.victim, Victim::Recover | Victim::Attach) {
-            // Somebody died with an allocation before, for the victim to find: without its beacon a
-            // process is dead. A kill would count as the victim's.
-            let dead = stage.spawn(3, |heap| {
-                let _ = heap.allocate(8).expect("a block");
-                let identity = heap.arena().identity().expect("writable");
-                heap.arena().environment().liveness.release(identity.record);
-            });
-            finished(dead.join());
-        }
+        let kept = self.prepare(&stage);
         let victim = self.victim;
         let place = stage.world.mortal_place(1, self.kill);
         // Others have all records but the dead one's, so the victim frees what that one owned.
