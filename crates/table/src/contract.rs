@@ -21,7 +21,7 @@ pub use cursor::{Cursor, OwnedEntry, Walk};
 pub use design::{ArenaDesign, Design};
 pub use error::Error;
 pub(crate) use forward::forward_table;
-pub use report::{Audit, Recovery, Stats};
+pub use report::{Audit, Recovery, Resizing, Stats};
 pub use reservation::{Reservation, Room};
 pub use version::Version;
 

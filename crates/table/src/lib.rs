@@ -69,8 +69,8 @@ pub use cas_bucket::CasBucket;
 pub use chained::Chained;
 pub use contract::{
     ArenaDesign, Audit, Copied, Cursor, Design, Effect, Entry, Error, Exchange, Insert,
-    KEY_BYTES_MAX, Lookup, OwnedEntry, Put, Recovery, Remove, RemoveIf, Replace, Reservation, Room,
-    Rule, Seen, Stats, Table, Unlinked, Version, Walk,
+    KEY_BYTES_MAX, Lookup, OwnedEntry, Put, Recovery, Remove, RemoveIf, Replace, Reservation,
+    Resizing, Room, Rule, Seen, Stats, Table, Unlinked, Version, Walk,
 };
 pub use file::SharedTable;
 pub use kind::Kind;

@@ -115,6 +115,7 @@ impl<M: Memory> CasBucket<M> {
             entries: self.len(),
             buckets: self.buckets(),
             buckets_max: self.buckets(),
+            resizing: None,
             slots: self.buckets() * u64::from(self.slots),
             bucket_histogram: histogram,
             probe_histogram: lines,

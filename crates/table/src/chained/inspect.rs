@@ -6,7 +6,7 @@ use std::fmt;
 use shm_arena::{Block, Index, Load, Memory};
 
 use super::Chained;
-use crate::contract::{Audit, Cursor, Error, Recovery, Stats, Table};
+use crate::contract::{Audit, Cursor, Error, Recovery, Resizing, Stats, Table};
 use crate::entry::EntryView;
 
 impl<M: Memory> Chained<M> {
@@ -33,11 +33,15 @@ impl<M: Memory> Chained<M> {
             bucket_counts(length);
             cursor.move_to(Cursor::behind(position, buckets));
         }
+        // Under the lock nobody sees one in the middle: what stands here is a dead owner's.
+        let size = self.size();
+        let resizing = Resizing { target: 1 << size.target, done: 0, steps: 1 };
         let geometry = self.arena.geometry();
         Stats {
             entries: self.len(),
             buckets: self.buckets(),
             buckets_max: 1 << self.exponent_max,
+            resizing: (!size.is_settled()).then_some(resizing),
             slots: 0,
             bucket_histogram: chains,
             probe_histogram: probes,

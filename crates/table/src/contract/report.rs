@@ -11,6 +11,8 @@ pub struct Stats {
     pub buckets: u64,
     /// Buckets that there can be at most.
     pub buckets_max: u64,
+    /// The change of size that is under way, if one is.
+    pub resizing: Option<Resizing>,
     /// Slots, or 0 where a bucket has no bound.
     pub slots: u64,
     /// `histogram[n]`: buckets that hold `n` entries; the last element counts all larger ones.
@@ -26,6 +28,18 @@ pub struct Stats {
     pub block_bytes: u64,
     /// What recoveries did so far: dead processes, blocks, time.
     pub recoveries: Recoveries,
+}
+
+/// How far a change of size is; others see to it while they work, and a call of
+/// [`adjust`](crate::Table::adjust) finishes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resizing {
+    /// Buckets that there will be.
+    pub target: u64,
+    /// Steps done, of `steps`; approximate.
+    pub done: u64,
+    /// Steps in all: each bucket, or each bucket twice, as the design has it.
+    pub steps: u64,
 }
 
 impl Stats {

@@ -90,6 +90,7 @@ impl<M: Memory> RobinHood<M> {
             entries: self.len(),
             buckets: self.pages,
             buckets_max: self.pages,
+            resizing: None,
             slots: self.pages * u64::from(self.slots()),
             bucket_histogram: histogram,
             probe_histogram: std::iter::once(0).chain(self.distances()).collect(),
