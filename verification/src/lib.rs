@@ -76,6 +76,7 @@
 pub mod engine;
 pub mod faulty;
 pub mod faulty_pages;
+pub mod faulty_resizing;
 pub mod history;
 pub mod kelly;
 pub mod litmus;

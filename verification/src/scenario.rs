@@ -46,7 +46,14 @@ pub enum Step {
     /// A process joins the table, as soon as there is a place for it. A program that starts with
     /// this has none before: there are records and lines for the other programs alone.
     Join,
+    /// The table goes over to two buckets, where it can.
+    Grow,
+    /// The table goes back to one bucket, where it can.
+    Shrink,
 }
+
+/// Steps of one word.
+const WORDS: [Step; 5] = [Step::Recover, Step::Leave, Step::Join, Step::Grow, Step::Shrink];
 
 impl Step {
     /// The same with another key, where there is one.
@@ -54,7 +61,7 @@ impl Step {
     pub fn renamed(self, rename: impl Fn(u8) -> u8) -> Self {
         match self {
             Self::Call { verb, key } => Self::Call { verb, key: rename(key) },
-            Self::Recover | Self::Leave | Self::Join => self,
+            Self::Recover | Self::Leave | Self::Join | Self::Grow | Self::Shrink => self,
         }
     }
 }
@@ -103,9 +110,14 @@ impl Scenario {
     pub fn keys(&self) -> u8 {
         let key = |step| match step {
             Step::Call { key, .. } => key + 1,
-            Step::Recover | Step::Leave | Step::Join => 0,
+            _ => 0,
         };
         self.steps().map(key).max().unwrap_or(0)
+    }
+
+    /// Whether the table changes its size.
+    pub fn resizes(&self) -> bool {
+        self.steps().any(|step| matches!(step, Step::Grow | Step::Shrink))
     }
 
     /// Programs whose participants are in the table when they start.
@@ -121,6 +133,8 @@ impl fmt::Display for Step {
             Self::Recover => formatter.write_str("recover"),
             Self::Leave => formatter.write_str("leave"),
             Self::Join => formatter.write_str("join"),
+            Self::Grow => formatter.write_str("grow"),
+            Self::Shrink => formatter.write_str("shrink"),
         }
     }
 }
@@ -163,7 +177,7 @@ pub enum ScenarioError {
     /// A word that is no step.
     #[error(
         "step {text:?}: expected a verb (get, insert, put, replace, remove, take, exchange, \
-         remove_if) and a key (a to z), or recover, leave, join"
+         remove_if) and a key (a to z), or recover, leave, join, grow, shrink"
     )]
     Step {
         /// What was there.
@@ -253,7 +267,7 @@ fn parse_steps(text: &str) -> Result<Vec<Step>, ScenarioError> {
 }
 
 fn parse_step(text: &str) -> Result<Step, ScenarioError> {
-    for step in [Step::Recover, Step::Leave, Step::Join] {
+    for step in WORDS {
         if step.to_string() == text {
             return Ok(step);
         }

@@ -33,17 +33,20 @@ quick! {
     cas_bucket_passes_the_catalogue: Catalogue of CasBucket;
     cas_bucket_survives_kills_before_every_access: Kills of CasBucket;
     cas_bucket_survives_kills_in_every_pair_and_triple: GeneratedKills of CasBucket;
+    cas_bucket_passes_changes_of_size: Resizing of CasBucket;
     cas_bucket_passes_random_workloads: Workloads of CasBucket;
     chained_passes_enumerated_pairs_and_triples: Enumerated of Chained;
     chained_passes_pairs_and_triples_drawn_in_weak_memory: Drawn of Chained;
     chained_passes_the_catalogue: Catalogue of Chained;
     chained_survives_kills_before_every_access: Kills of Chained;
     chained_survives_kills_in_every_pair_and_triple: GeneratedKills of Chained;
+    chained_passes_changes_of_size: Resizing of Chained;
     chained_passes_random_workloads: Workloads of Chained;
     robin_hood_passes_enumerated_pairs_and_triples: Enumerated of RobinHood;
     robin_hood_passes_pairs_and_triples_drawn_in_weak_memory: Drawn of RobinHood;
     robin_hood_passes_the_catalogue: Catalogue of RobinHood;
     robin_hood_survives_kills_before_every_access: Kills of RobinHood;
     robin_hood_survives_kills_in_every_pair_and_triple: GeneratedKills of RobinHood;
+    robin_hood_passes_changes_of_size: Resizing of RobinHood;
     robin_hood_passes_random_workloads: Workloads of RobinHood;
 }

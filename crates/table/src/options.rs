@@ -19,9 +19,9 @@ pub struct TableOptions {
     /// Threads that may be in the middle of an update at once, over all processes; each process has
     /// an equal share, at most 64, and more threads take turns. Default 256.
     pub lines: u32,
-    /// Buckets, a power of two, with which a design that reserves room for each of its sizes begins,
-    /// and below which it never shrinks, or `None` for as many as `entries` ask for; with a `shape`,
-    /// `None` is the shape's own number.
+    /// Buckets, a power of two, with which a design that reserves room for each of its sizes
+    /// begins, and below which it never shrinks, or `None` for as many as `entries` ask for; with a
+    /// `shape`, `None` is the shape's own number.
     pub buckets_min: Option<u64>,
     /// Buckets, a power of two, up to which a design that adjusts may grow, or `None` for as many
     /// as `entries` ask for; with a `shape`, `None` is the shape's own number.

@@ -6,7 +6,7 @@ use shm_table::Kind;
 
 use crate::scenario::generate::{self, Size};
 use crate::scenario::{Scenario, Step, catalogue};
-use crate::suite::plan::KILLED;
+use crate::suite::plan::{KILLED, RESIZED_KILLED, resized};
 use crate::suite::{Bound, EngineKind, table_from_name};
 
 /// One scenario on one table under one engine.
@@ -117,7 +117,9 @@ fn parse(text: &str) -> Scenario {
 
 fn written() -> Vec<Scenario> {
     let known = catalogue::KNOWN.iter().map(|known| known.scenario());
-    known.chain(COMINGS_AND_GOINGS.map(parse)).collect()
+    let resized = resized();
+    let resized = resized.iter().map(|text| parse(text));
+    known.chain(COMINGS_AND_GOINGS.map(parse)).chain(resized).collect()
 }
 
 fn draw(table: Kind, scenario: Scenario, executions: u64, seed: u64) -> Trial {
@@ -146,7 +148,7 @@ const KILL_ACCESSES: u64 = 80;
 
 fn kills(table: Kind, executions: u64, masks: &[u64]) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for scenario in SURVIVED.into_iter().chain(KILLED).map(parse) {
+    for scenario in SURVIVED.into_iter().chain(KILLED).chain(RESIZED_KILLED).map(parse) {
         for access in 0..KILL_ACCESSES {
             for &lost in masks {
                 trials.push(draw(table, scenario.killed(1, access, lost), executions, 1));

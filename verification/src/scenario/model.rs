@@ -11,6 +11,7 @@ use shm_table::{
 
 use super::{Scenario, Step, Subject};
 use crate::engine::{Execution, Model};
+use crate::faulty_resizing::{FaultyResizing, ResizingFault};
 use crate::history::{Log, Record, check_happens_before, check_real_time, check_values};
 use crate::memory::{CrashMemory, Kill, Lost, WeakenMemory, Weakening};
 use crate::spec::{Answer, Operation, Value, Verb};
@@ -46,22 +47,29 @@ pub struct ScenarioModel<S> {
     scenario: Scenario,
     order: Order,
     weakening: Option<Weakening>,
+    fault: Option<ResizingFault>,
     subject: PhantomData<S>,
 }
 
-/// The shared words as tables see them: some ordering weakened, then perhaps killed.
-type Words<X> = WeakenMemory<CrashMemory<<X as Execution>::Memory>>;
+/// The shared words as tables see them: some fault, some ordering weakened, then perhaps killed.
+type Words<X> = FaultyResizing<WeakenMemory<CrashMemory<<X as Execution>::Memory>>>;
 
 impl<S: Subject> ScenarioModel<S> {
     /// The model of a scenario whose history is constrained by this order.
     pub fn new(scenario: Scenario, order: Order) -> Self {
-        Self { scenario, order, weakening: None, subject: PhantomData }
+        Self { scenario, order, weakening: None, fault: None, subject: PhantomData }
     }
 
     /// The same over weakened memory, in which a kill may lose what a weakened release covered.
     #[must_use]
     pub fn weakened(self, weakening: &Weakening) -> Self {
         Self { weakening: Some(weakening.clone()), ..self }
+    }
+
+    /// The same on a `cas_bucket` whose participants change its size wrongly.
+    #[must_use]
+    pub fn faulty(self, fault: ResizingFault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 
     /// The scenario.
@@ -191,6 +199,10 @@ impl<S: Subject> Model for ScenarioModel<S> {
 impl<S: Subject> ScenarioModel<S> {
     fn seat<X: Execution>(&self, place: &Place<X>) -> Seat<S, Words<X>> {
         let memory = WeakenMemory::new(place.memory.clone(), self.weakening.as_ref());
+        let memory = match self.fault {
+            Some(fault) => FaultyResizing::new(memory, fault, &S::options(&self.scenario)),
+            None => FaultyResizing::sound(memory),
+        };
         Seat { memory, environment: place.environment.clone(), table: None }
     }
 
@@ -279,7 +291,12 @@ impl<X: Execution> Caller<X> {
     fn step(&mut self, table: &impl Table, step: Step) {
         self.numbered += 1;
         let Step::Call { verb, key } = step else {
-            if let Err(error) = table.recover() {
+            let outcome = match step {
+                Step::Grow => table.adjust(Some(2)).map(|_| ()),
+                Step::Shrink => table.adjust(Some(1)).map(|_| ()),
+                _ => table.recover().map(|_| ()),
+            };
+            if let Err(error) = outcome {
                 self.allow(table, Verb::Put, error);
             }
             return;

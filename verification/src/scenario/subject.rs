@@ -45,6 +45,9 @@ pub fn options_for(scenario: &Scenario) -> TableOptions {
             slab_units: blocks.checked_next_power_of_two().unwrap_or(1 << 16),
             block_units_min: 1,
         }),
+        buckets_max: scenario.resizes().then_some(2),
+        // At the scenario's word alone.
+        adjusts: false,
         ..TableOptions::default()
     }
 }

@@ -31,18 +31,21 @@ pub enum Part {
     Kills,
     /// Generated pairs and triples with kills before every access of each participant in turn.
     GeneratedKills,
+    /// Changes of size beside every verb, on every engine, and killed before every access.
+    Resizing,
     /// Large random workloads.
     Workloads,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Enumerated,
         Self::Drawn,
         Self::Catalogue,
         Self::Kills,
         Self::GeneratedKills,
+        Self::Resizing,
         Self::Workloads,
     ];
 
@@ -54,6 +57,7 @@ impl Part {
             Self::Catalogue => "catalogue",
             Self::Kills => "kills",
             Self::GeneratedKills => "generated-kills",
+            Self::Resizing => "resizing",
             Self::Workloads => "workloads",
         }
     }
@@ -84,6 +88,7 @@ pub fn part(tier: Tier, part: Part, table: Kind) -> Vec<Check> {
         Part::Catalogue => plan.catalogue(),
         Part::Kills => plan.kills(),
         Part::GeneratedKills => plan.generated_kills(),
+        Part::Resizing => plan.resizing(),
         Part::Workloads => plan.workloads(),
     }
 }
@@ -106,6 +111,42 @@ pub(crate) const KILLED: [&str; 8] = [
     "put a : remove a, insert b | recover, put b",
     "put a : replace a, take a | recover, insert a",
 ];
+
+/// Scenarios in which the table changes its size: beside each verb, beside itself, and so often
+/// that an area is used again.
+pub(crate) fn resized() -> Vec<String> {
+    let mut texts = Vec::new();
+    for verb in ["get", "insert", "put", "replace", "remove", "take", "exchange", "remove_if"] {
+        texts.push(format!("put a, put b : grow | {verb} a, get a"));
+        texts.push(format!("grow, put a, put b : shrink | {verb} a, get b"));
+        texts.push(format!("put a, put b : grow, shrink, grow | {verb} a, insert a"));
+    }
+    let chosen = [
+        "put a, put b : grow | grow | take a, insert a",
+        "grow, put a : shrink | shrink | put a, get a",
+        "put a : grow | shrink | put a, get a",
+        "put a, put b : grow, shrink, grow | take a, insert a | get b, get a",
+        "put a, put b, put c : grow, shrink, grow, shrink | take a, put b, insert a | exchange c",
+        "put a : grow, shrink, grow, shrink, grow | insert b, take b, insert b, take b",
+        "grow, put a, put b : shrink, grow | remove a, insert a, get b | insert c",
+    ];
+    texts.extend(chosen.map(str::to_owned));
+    texts
+}
+
+/// Scenarios in which whoever changes the size, or has to help, is killed before each access.
+pub(crate) const RESIZED_KILLED: [&str; 6] = [
+    "put a, put b : grow | take a, insert a",
+    "grow, put a, put b : shrink | put a, get b",
+    "put a, put b : put a, remove b | grow, recover",
+    "grow, put a : insert b, take a | shrink, recover",
+    "put a, put b : grow, shrink | grow, recover, get a",
+    "put a : grow, shrink, grow | insert b, remove a",
+];
+
+fn parsed(text: &str) -> Scenario {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
 
 /// Generated scenarios of one size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -259,10 +300,40 @@ impl Plan {
         checks
     }
 
+    fn resizing(&self) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for (seed, text) in (1..).zip(resized()) {
+            let scenario = parsed(&text);
+            let limit = self.choose(400, 100_000);
+            let preemptions = if self.tier == Tier::Quick { 1 } else { 3 };
+            checks.push(self.enumerate(scenario.clone(), EngineKind::Loom, preemptions, limit));
+            let depth_first = EngineKind::DepthFirst;
+            checks.push(self.enumerate(scenario.clone(), depth_first, preemptions, limit));
+            for (engine, quick) in
+                [(EngineKind::View, 600), (EngineKind::Shuttle, 300), (EngineKind::ShuttlePct, 600)]
+            {
+                let draws = self.choose(quick, 300_000);
+                checks.push(self.draw(scenario.clone(), engine, draws, seed));
+            }
+        }
+        for (seed, text) in (1..).zip(RESIZED_KILLED) {
+            for (engine, quick, losses) in [
+                (EngineKind::View, 5, Losses::Subsets),
+                (EngineKind::View, 20, Losses::Mask(0)),
+                (EngineKind::Shuttle, 20, Losses::Mask(0)),
+            ] {
+                let check = self.draw(parsed(text), engine, self.choose(quick, 2_000), seed);
+                let victim = Some(Victim { participant: 1, losses });
+                checks.push(Check { victim, ..check });
+            }
+        }
+        checks
+    }
+
     fn kills(&self) -> Vec<Check> {
         let mut checks = Vec::new();
         for (seed, text) in (1..).zip(KILLED) {
-            let scenario: Scenario = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            let scenario = parsed(text);
             let mut sweep = |check: Check, losses| {
                 let victim = Some(Victim { participant: 1, losses });
                 checks.push(Check { victim, ..check });

@@ -3,42 +3,69 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use shm_arena::{Block, Lease, Load, Memory};
+use shm_arena::{Block, Load, Memory, Offset};
 
-use super::search::{Found, Home, Search};
+use super::search::Search;
+use super::view::View;
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Stats, Table, Version};
 use crate::entry::EntryView;
 
 impl<M: Memory> CasBucket<M> {
-    fn slot(&self, bucket: u64, slot: u32) -> Slot {
-        Slot::from_bits(self.memory().load(self.slot_at(bucket, slot), Load::Relaxed))
+    fn slot(&self, at: Offset, slot: u32) -> Slot {
+        Slot::from_bits(self.memory().load(self.areas.slot(at, slot), Load::Relaxed))
     }
 
-    /// The entries of one bucket at one instant.
-    fn copy_bucket(&self, bucket: u64, copied: &mut Vec<OwnedEntry>) -> Result<(), Error> {
-        let home = Home::new(bucket);
+    /// What speaks for a position: a view, and of how many buckets it shows one. A frozen bucket
+    /// speaks for that half of its entries alone whose heir is not open.
+    fn view_at(&self, position: u64) -> Result<(View, u64), Error> {
+        let view = self.view(Cursor::bucket(position, 1 << 63))?;
+        let exponent = view.exponent(self.areas.place_of(view.bucket.at).0);
+        Ok((view, 1 << exponent))
+    }
+
+    /// The live slots of a view that belong to a position's bucket, of so many.
+    fn live_at(&self, view: &View, position: u64, buckets: u64) -> u32 {
+        let (exponent, _) = self.areas.place_of(view.bucket.at);
+        if 1 << exponent >= buckets {
+            return view.header.live();
+        }
+        let bit = self.areas.tag_bit(exponent);
+        let wanted = self.areas.tag(Cursor::bucket(position, buckets)) & bit;
+        let epoch = view.bucket.stamp.epoch();
+        let belongs = |&slot: &u32| self.slot(view.bucket.at, slot).tag(epoch) & bit == wanted;
+        let live = (0..self.slots).filter(|slot| view.header.live() >> slot & 1 == 1);
+        live.filter(belongs).fold(0, |live, slot| live | 1 << slot)
+    }
+
+    /// The entries of the bucket at a position, at one instant, and how many buckets there are. Of
+    /// a merged bucket, those alone that the position is not behind.
+    fn copy_bucket(&self, position: u64, copied: &mut Vec<OwnedEntry>) -> Result<u64, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             copied.clear();
-            let header = self.load_header(self.at(home))?;
+            let (view, buckets) = self.view_at(position)?;
+            let live = self.live_at(&view, position, buckets);
             let mut damaged = None;
-            for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                let block = self.slot(bucket, slot).block();
+            for slot in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+                let block = self.slot(view.bucket.at, slot).block();
                 let entry = EntryView::shaped(&self.arena, block);
                 let (Some((entry, shape)), Some(version)) = (entry, self.version(block)) else {
                     damaged = Some(block.offset().word());
                     break;
                 };
-                copied.push(entry.copy_out(shape, version));
+                if Cursor::place_of(entry.hash()) >= position {
+                    copied.push(entry.copy_out(shape, version));
+                }
             }
-            if self.is_unchanged(self.at(home), header) {
-                return damaged
-                    .map_or(Ok(()), |word| Err(Error::Corrupt { what: "linked block", word }));
+            if self.holds(&view) {
+                return damaged.map_or(Ok(buckets), |word| {
+                    Err(Error::Corrupt { what: "linked block", word })
+                });
             }
         }
-        Err(self.contended(home))
+        Err(self.contended(Cursor::bucket(position, 1 << 63)))
     }
 
     /// The `scan` of the contract.
@@ -49,74 +76,48 @@ impl<M: Memory> CasBucket<M> {
     ) -> Result<(), Error> {
         let Some(position) = cursor.position(self.identity)? else { return Ok(()) };
         let mut copied = Vec::new();
-        self.copy_bucket(Cursor::bucket(position, self.buckets()), &mut copied)?;
-        cursor.move_to(Cursor::behind(position, self.buckets()));
+        let buckets = self.copy_bucket(position, &mut copied)?;
+        cursor.move_to(Cursor::behind(position, buckets));
         for entry in &copied {
             visit(entry.entry(), entry.version);
         }
         Ok(())
     }
 
-    /// The `clear` of the contract: unlinks each entry as `remove` does.
-    pub(super) fn remove_all(&self) -> Result<u64, Error> {
-        let lease = self.lease()?;
-        let mut removed = 0;
-        for bucket in 0..self.buckets() {
-            let live = self.load_header(self.bucket_at(bucket))?.live();
-            for number in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
-                removed += u64::from(self.empty(Home::new(bucket), number, &lease)?);
-            }
+    /// Visits each bucket that speaks for something: what is there, which live slots count, and
+    /// its position among how many. Exact on a quiescent table; ends where something is damaged.
+    fn visit_buckets(&self, mut visit: impl FnMut(&View, u32)) -> Result<(), Error> {
+        let mut next = Some(0);
+        // Each turn leaves a bucket behind, of no more than there can be.
+        while let Some(position) = next {
+            let (view, buckets) = self.view_at(position)?;
+            visit(&view, self.live_at(&view, position, buckets));
+            next = Cursor::behind(position, buckets);
         }
-        Ok(removed)
-    }
-
-    /// Unlinks what a slot holds, if it holds anything.
-    fn empty<'a>(&'a self, home: Home, number: u32, lease: &Lease<'a, M>) -> Result<bool, Error> {
-        // Each failed turn means that somebody changed this bucket.
-        for _ in 0..TURNS_MAX {
-            let header = self.load_header(self.at(home))?;
-            if header.live() >> number & 1 == 0 {
-                return Ok(false);
-            }
-            let at = self.slot_at(home.hash(), number);
-            let slot = self.slot(home.hash(), number);
-            let entry = EntryView::shaped(&self.arena, slot.block());
-            let located = lease.locate(slot.block());
-            let (Some((entry, shape)), Some(located)) = (entry, located) else {
-                if self.is_unchanged(self.at(home), header) {
-                    let word = slot.block().offset().word();
-                    return Err(Error::Corrupt { what: "linked block", word });
-                }
-                continue;
-            };
-            let found = Found { at, live_bit: 1 << number, slot, shape, entry };
-            if self.unlink_found(home, header, (&found, located), lease)? {
-                return Ok(true);
-            }
-        }
-        Err(self.contended(home))
+        Ok(())
     }
 
     /// The `stats` of the contract.
     pub(super) fn count_all(&self) -> Stats {
         let mut histogram = vec![0; self.slots as usize + 1];
         let mut lines = vec![0; 4];
-        for bucket in 0..self.buckets() {
-            let bits = self.memory().load(self.bucket_at(bucket), Load::Relaxed);
-            let live = Header::from_bits(bits).live();
+        let counted = self.visit_buckets(|_, live| {
             histogram[live.count_ones().min(self.slots) as usize] += 1;
             // Slots 0 to 6 are in the first line, 7 to 14 in the second.
             for (line, slots) in [(1, 0..7), (2, 7..15), (3, 15..21)] {
                 lines[line] += slots.map(|slot| u64::from(live >> slot & 1)).sum::<u64>();
             }
-        }
+        });
+        // Of a damaged table, what was counted so far.
+        let _ = counted;
         let geometry = self.arena.geometry();
+        let buckets = self.buckets();
         Stats {
             entries: self.len(),
-            buckets: self.buckets(),
-            buckets_max: self.buckets(),
-            resizing: None,
-            slots: self.buckets() * u64::from(self.slots),
+            buckets,
+            buckets_max: 1 << self.areas.exponent_max(),
+            resizing: self.resizing(),
+            slots: buckets * u64::from(self.slots),
             bucket_histogram: histogram,
             probe_histogram: lines,
             segment_bytes: self.memory().word_count() * 8,
@@ -135,15 +136,16 @@ impl<M: Memory> CasBucket<M> {
         writeln!(out, "buckets by entries: {:?}", stats.bucket_histogram)?;
         let (used, all) = (stats.block_bytes_used, stats.block_bytes);
         writeln!(out, "block bytes: {used} of {all} in use")?;
-        let held = (0..self.buckets()).filter(|&bucket| {
-            Header::from_bits(self.memory().load(self.bucket_at(bucket), Load::Relaxed)).live() != 0
+        writeln!(out, "{:?}", self.root())?;
+        let held = self.areas.headers().map(|(at, exponent)| {
+            (at, exponent, Header::from_bits(self.memory().load(at, Load::Acquire)))
         });
-        for bucket in held.take(BUCKETS_SHOWN) {
-            let at = self.bucket_at(bucket);
-            let header = Header::from_bits(self.memory().load(at, Load::Acquire));
-            writeln!(out, "bucket {bucket}: {header:?}")?;
+        let held = held.filter(|(_, _, header)| self.is_open(*header) && header.live() != 0);
+        for (at, exponent, header) in held.take(BUCKETS_SHOWN) {
+            let (_, bucket) = self.areas.place_of(at);
+            writeln!(out, "bucket {bucket} of 2^{exponent}: {header:?}")?;
             for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-                writeln!(out, "  slot {slot}: {:?}", self.slot(bucket, slot))?;
+                writeln!(out, "  slot {slot}: {:?}", self.slot(at, slot))?;
             }
         }
         Ok(())
@@ -153,9 +155,13 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn check_all(&self) -> Audit {
         let mut audit = Audit::default();
         let mut references: BTreeMap<Block, u64> = BTreeMap::new();
-        for bucket in 0..self.buckets() {
-            self.check_bucket(bucket, &mut audit, &mut references);
+        let checked = self.visit_buckets(|view, live| {
+            self.check_bucket(view, live, &mut audit, &mut references);
+        });
+        if let Err(error) = checked {
+            audit.find(error.to_string());
         }
+        self.check_areas(&mut audit);
         let blocks = self.arena.audit_blocks(&references);
         audit.blocks = blocks.blocks;
         audit.lost_blocks = blocks.lost;
@@ -165,29 +171,44 @@ impl<M: Memory> CasBucket<M> {
         audit
     }
 
-    fn check_bucket(&self, bucket: u64, audit: &mut Audit, references: &mut BTreeMap<Block, u64>) {
-        let at = self.bucket_at(bucket);
-        let header = match self.load_header(at) {
-            Ok(header) => header,
-            Err(error) => return audit.find(format!("bucket {bucket}: {error}")),
-        };
-        for number in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
-            let slot = self.slot(bucket, number);
+    /// While nobody changes the size, the buckets of the present one are open, and no others.
+    fn check_areas(&self, audit: &mut Audit) {
+        let root = self.root();
+        for (at, exponent) in self.areas.headers().filter(|_| root.is_settled()) {
+            let is_open = self.is_open(self.load_header(at));
+            if is_open != (exponent == root.exponent()) {
+                let (bucket, used) = (self.areas.place_of(at).1, if is_open { "" } else { "not " });
+                audit.find(format!("bucket {bucket} of 2^{exponent} is {used}in use: {root:?}"));
+            }
+        }
+    }
+
+    fn check_bucket(
+        &self,
+        view: &View,
+        live: u32,
+        audit: &mut Audit,
+        references: &mut BTreeMap<Block, u64>,
+    ) {
+        let at = view.bucket.at;
+        let (exponent, bucket) = self.areas.place_of(at);
+        for number in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+            let slot = self.slot(at, number);
             audit.entries += 1;
             *references.entry(slot.block()).or_default() += 1;
             let Some((entry, shape)) = EntryView::shaped(&self.arena, slot.block()) else {
                 audit.find(format!("bucket {bucket} slot {number}: {slot:?} holds no entry"));
                 continue;
             };
-            let home = Home::new(entry.hash());
+            let home = self.areas.bucket_of(entry.hash(), exponent, view.bucket.stamp.epoch());
             let mut key = Vec::new();
             entry.read_key(shape, &mut key);
-            if self.bucket(home) != bucket || home.tag() != slot.tag() {
+            if home.at != at || home.stamp.tag() != slot.stamped_tag() {
                 audit.find(format!("bucket {bucket} slot {number}: the entry belongs elsewhere"));
             } else if self.arena.hasher().hash(&key) != entry.hash() {
                 audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
-            } else if let Ok((_, matches)) = self.load_matches(home, at)
-                && let Search::Found(first) = self.search(home, at, matches & header.live(), &key)
+            } else if let (_, matches) = self.load_matches(home)
+                && let Search::Found(first) = self.search(at, matches, &key)
                 && first.live_bit != 1 << number
             {
                 audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));

@@ -13,25 +13,31 @@
 //! # Layout
 //!
 //! ```text
-//! first lines, one a bucket          rest, two lines a bucket
-//! word 0         1 … 7               word 0 … 13          14 … 15
-//! ┌──────────┬─────────────────┐     ┌──────────────────┬─────────┐
-//! │ header   │ slots 0 … 6     │     │ slots 7 … 20     │ unused  │
-//! └──────────┴─────────────────┘     └──────────────────┴─────────┘
-//! header: version 40 │ mode 3 │ live 21     slot: tag 32 │ block 32     entry: see `entry`
+//! control   word 0: root   epoch 32 │ step 25 │ phase 2 │ exponent 5      words 8, 9: progress
+//!
+//! first lines, of 2^min buckets, 2^(min+1), … 2^max      rest, two lines for each, in that order
+//! word 0         1 … 7                                   word 0 … 13          14 … 15
+//! ┌──────────┬─────────────────┐                         ┌──────────────────┬─────────┐
+//! │ header   │ slots 0 … 6     │                         │ slots 7 … 20     │ unused  │
+//! └──────────┴─────────────────┘                         └──────────────────┴─────────┘
+//! header: version 40 │ mode 3 │ live 21     slot: tag ⊕ epoch 32 │ block 32     entry: see `entry`
 //! ```
 //!
-//! The bucket is the low bits of the hash, the tag its upper half. Slots fill from the first, and
+//! The bucket is the low bits of the hash, as many as the present size needs; the tag is the 32
+//! bits above those that the smallest size needs. Each size has an area of its own, made at
+//! creation, so that an old word is never anything else (`areas`). Slots fill from the first, and
 //! the rest is read only where a live bit points there: with four entries per bucket on average,
 //! by one bucket in twenty. The first lines lie together, so that few pages hold all that most
 //! look-ups touch. Insertions leave one slot, so that a full bucket still takes replacements; at
-//! that average one insertion in 10⁸ finds a bucket with twenty entries and is refused.
+//! that average one insertion in 10⁸ finds a bucket with twenty entries and, at the largest size,
+//! is refused.
 //!
 //! # Operations
 //!
 //! *get*: load the header; match all tags; for each live match compare the key, copy the value,
 //! fence, and load the header again: equal means that all of it was there at one instant. A miss is
-//! validated in the same way, since a replacement moves an entry between slots.
+//! validated in the same way, since a replacement moves an entry between slots; and by a second
+//! look at the root, since the tag was matched under an epoch.
 //!
 //! *remove*: find as get does; name the block in this line's intent; clear its live bit by one
 //! compare-exchange of the header. Then drain the block, empty the slot, wipe, free.
@@ -43,67 +49,117 @@
 //! if there was one, whose block is retired as by remove. *insert* stops where the key is present,
 //! *replace* where it is absent.
 //!
+//! *grow*: an exchange of the root says that all entries go over to twice as many buckets. Then for
+//! each bucket: *freeze* its header, after which what it holds does not change; *fill* both heirs,
+//! a slot for each entry, by exchanges that succeed once; *open* the heirs; call the bucket *done*.
+//! Which slot goes where follows from the frozen words alone, so everybody does the same, in any
+//! order, as often as they like. Updates that meet a frozen bucket help it, and each update moves
+//! four more; a look-up reads the frozen bucket until the heir is open, then the heir. When all are
+//! seen done, one exchange of the root ends it. An area that was in use before is *cleaned* first,
+//! slot by slot.
+//!
+//! *shrink*: first every bucket's header is *capped*: an insertion beyond half of what a bucket may
+//! hold calls the shrinking off by one exchange of the root, and so does a bucket that holds more
+//! already. When all are capped, any two fit in one, and the root lets the moving begin, as above
+//! with two sources and one heir. It cannot fail from there on.
+//!
+//! A table grows above five entries a bucket and where a bucket is full, shrinks below one, both
+//! within its areas, if `adjusts` says so; *adjust* does either to the end.
+//!
 //! # Invariants
 //!
 //! - I1: a live bit is set only by an exchange whose expected header was loaded before a full
-//!   search for the key.
-//! - I2: the word of a slot whose bit is clear is EMPTY or names a block that one participant owns;
-//!   only that owner, or whoever inherits the block from it, changes it back.
-//! - I3: the word of a slot whose bit is set does not change.
-//! - I4: a key has at most one live slot.
-//! - I5: a block is free, or named by one live slot, or named by its owner's line.
+//!   search for the key, or that opens an heir.
+//! - I2: the word of a slot whose bit is clear, in a bucket in use, is vacant or names a block that
+//!   one participant owns; only that owner, or whoever inherits the block from it, changes it back.
+//! - I3: the word of a slot whose bit is set does not change while the bucket is in use or frozen.
+//! - I4: a key has at most one live slot in the bucket that speaks for it.
+//! - I5: a block is free, or named by one such slot, or named by its owner's line.
 //! - I6: a slot is emptied before its block is freed.
+//! - I7: for each hash one bucket speaks: the only one in use, or else a frozen one whose heir is
+//!   not open. A bucket whose header was found in use, and did not change, spoke all the while.
+//! - I8: who is about to step a header or a slot for a change of size has loaded it, and then seen
+//!   the root in the step that it is for. Versions, epochs and steps do not come back, so that
+//!   whoever overslept it finds nothing that he expects: vacant slots name the epoch of their life,
+//!   and the words of entries are under it.
+//! - I9: a bucket that is capped holds no more than half; who lifts the cap has loaded the header,
+//!   and then seen that nobody shrinks; and whoever shrinks changes each header anew.
 //!
 //! # Orderings
 //!
 //! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
-//! | R1 | first header load | acquire | W2, W3 | the slots and entries it speaks of must be visible | insert a ‖ insert a, get a |
+//! | R1 | first header load | acquire | W2, W3, G5 | the slots and entries it speaks of must be visible | insert a ‖ insert a, get a |
 //! | R2 | fence, then header again | acquire | W1, B2, B5 | bytes of a later life must not pass as this one's | a: replace a ‖ remove a, insert a ‖ get a |
-//! | W1 | slot EMPTY → word | release | R2 | who sees the word must see the header that freed the slot | none: W4's release goes on through this exchange |
+//! | W1 | slot EMPTY → word | release | R2, G7 | who sees the word must see the header that freed the slot | none: W4's release goes on through this exchange |
 //! | W2 | header, publication | release | R1 | the entry must be visible before its bit | insert a ‖ insert a, get a |
 //! | W3 | header, unlinking | release | – | the intent must be there before the block is out | a: remove a killed after it, its stores lost |
-//! | W4 | slot word → EMPTY | release | W1 | who claims the slot must see it unlinked | a: replace a ‖ remove a, insert a ‖ get a |
+//! | W4 | slot word → EMPTY | release | W1, G7 | who claims the slot must see it unlinked | a: replace a ‖ remove a, insert a ‖ get a |
+//! | G1 | root load | acquire | G2 | who sees a size must see its buckets open | see the ledger |
+//! | G2 | root and progress, a step | acquire-release | G1 | behind all that it says is done | see the ledger |
+//! | G3 | header → frozen | release | R1 | who fills from it must see the entries | see the ledger |
+//! | G4 | header → ready | release | R1 | behind the cleaning | see the ledger |
+//! | G5 | header → open, in an heir | release | R1 | behind the filling | see the ledger |
+//! | G6 | header → done | release | R1 | who sees it must see the heirs open | see the ledger |
+//! | G7 | slots: cleaned, filled; looked at by who cleans or fills | release / acquire | W1, W4 | a word of the next life shows that its life has begun | see the ledger |
+//! | G8 | header → capped | release | `lift_cap` | who sees the cap must see who shrinks | see the ledger |
 //!
 //! B2, B5 and the order of block states are in the arena's `lease` module. What each ordering was
-//! weakened to, and what failed, is in `verification/orderings.toml`.
+//! weakened to, and what failed or why nothing did, is in `verification/orderings.toml`.
 //!
 //! # Crash
 //!
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
 //! | the block is claimed or written | a pending block, named | nothing | recovery frees it |
-//! | W1 | a pending block in a clear slot | one slot less in this bucket | recovery empties the slot, frees the block |
+//! | W1 | a pending block in a clear slot | one slot less in this bucket | recovery empties the slot, frees the block; a change of size leaves the claim behind |
 //! | W2, insert | a pending block that is live in the header | the entry | recovery, or the next deleter |
 //! | W2, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
 //! | W3 | the block, unlinked and named | the key absent | recovery drains, wipes and frees it |
 //! | W4 | a pending or draining block, named | the key absent | recovery wipes and frees it |
+//! | G2, a change of size begins | a root that says so | all entries | the next updates go on, or call it off while it caps |
+//! | G8 | a capped bucket | all entries | the next updates; an insertion that needs the room lifts the cap |
+//! | G3 | a frozen bucket | all entries; updates of them help first | the next update of it, or the update whose turn it is |
+//! | G4, G7 | an heir cleaned or filled in part | all entries | the same |
+//! | G5, G6 | heirs open, perhaps not all | all entries | the same |
+//! | progress | a unit counted as given and not moved | all entries | whoever finds the others done |
+//!
+//! Kills before each of these accesses: `verify quick --part resizing`, and `--part kills`.
 //!
 //! # Limits
 //!
-//! `get`: lock-free; stores nothing. Updates: lock-free; a full bucket is an error. A stopped
-//! process may withhold one slot of one bucket per thread in an update, until it goes on or dies. A
-//! loop that finds the bucket changed 65,536 times in a row gives *contended*. The version wraps
+//! `get`: lock-free; stores nothing, not even while the size changes. Updates: lock-free; a full
+//! bucket at the largest size is an error. A stopped process may withhold one slot of one bucket
+//! per thread in an update, until it goes on or dies; a change of size withholds nothing. A loop
+//! that finds the bucket changed 65,536 times in a row gives *contended*. The version wraps
 //! after 2^40 changes of one bucket, three hours at 10 ns each: a look-up or update that sleeps
-//! through an exact multiple of that may take a later state for the one it saw. The size is fixed.
+//! through an exact multiple of that may take a later state for the one it saw. Epoch (32 bits) and
+//! step (25) wrap after so many changes of size: a helper that sleeps through an exact multiple may
+//! take a step of an old one. Two entries whose tags differ by exactly the change of epochs between
+//! two lives have one word, one pair of entries in 2^32: only a helper that sleeps from one life
+//! into the other, with that slot in hand and its block in the other entry, could take one for the
+//! other. Up to 2^31 buckets; areas for all sizes take twice the words of the largest.
 //!
 //! # Source
 //!
-//! `papers/dlht.md`. From it: membership in a header beside its version. Different: 64-bit slots
-//! that name blocks, no waiting states, one exchange for a replacement, owners for everything
-//! unpublished.
+//! `papers/dlht.md`. From it: membership in a header beside its version, and moving by buckets.
+//! Different: 64-bit slots that name blocks, no waiting states, one exchange for a replacement,
+//! owners for everything unpublished, and moves that anyone can finish.
 
+mod areas;
 mod inspect;
+mod resize;
+mod root;
 mod search;
+mod transfer;
 mod update;
 mod versioned;
+mod view;
 mod word;
 
 use std::fmt;
 
-use shm_arena::{
-    Arena, Geometry, Lease, Memory, Offset, SegmentError, Store, structure_fingerprint,
-};
+use shm_arena::{Arena, Geometry, Lease, Memory, SegmentError, Store, structure_fingerprint};
 
 use crate::capabilities::Capabilities;
 use crate::contract::{
@@ -113,56 +169,69 @@ use crate::contract::{
 use crate::entry::identity_of;
 use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
-use word::{FIRST_SLOTS, Header, SLOTS_MAX, Slot};
+use areas::{Areas, index_words};
+use root::Root;
+use word::{Header, SLOTS_MAX, Slot};
 
 /// A table whose bucket headers decide membership. See the module for how it works.
 pub struct CasBucket<M> {
     arena: Arena<M>,
-    bucket_mask: u64,
-    /// Words of a bucket in the first part of the index.
-    first_words: u64,
-    /// Where the second part starts.
-    rest: Offset,
+    areas: Areas,
     slots: u32,
     dead_bits: u64,
+    /// Entries that a bucket may hold that is about to be merged with another.
+    cap: u32,
+    /// Whether the table changes its size by itself.
+    adjusts: bool,
+    /// Every how many changes an update looks how full the table is.
+    look_mask: u64,
     identity: u64,
-}
-
-/// Words of a bucket in the second part of the index, if its buckets have so many slots.
-const fn rest_words(slots: u32) -> u64 {
-    if slots > FIRST_SLOTS { 16 } else { 0 }
-}
-
-/// Words of a bucket in the first part of the index.
-const fn first_words(slots: u32) -> u64 {
-    if slots > FIRST_SLOTS { 8 } else { slots as u64 + 1 }
 }
 
 /// Entries per bucket on average that the default shape allows.
 const ENTRIES_PER_BUCKET: u64 = 4;
 
+/// Buckets that a table has at most.
+const BUCKETS_MAX: u64 = 1 << Root::EXPONENT_MAX;
+
 /// Attempts before an operation gives up on a bucket that changes under each of them.
 const TURNS_MAX: u32 = 1 << 16;
 
-const CAPABILITIES: Capabilities =
-    Capabilities { bounded_buckets: true, reserves_blocks: true, ..Capabilities::LOCK_FREE };
+const CAPABILITIES: Capabilities = Capabilities {
+    bounded_buckets: true,
+    reserves_blocks: true,
+    adjusts: true,
+    ..Capabilities::LOCK_FREE
+};
 
-const _: () = assert!(Header::EMPTY.live() == 0 && Header::EMPTY.is_normal());
-const _: () = assert!(Slot::EMPTY.block().unit() == 0 && Slot::EMPTY.bits() != 0);
+const _: () = assert!(Header::EMPTY.live() == 0 && Header::EMPTY.is_open(0));
+const _: () = assert!(Header::FRESH.live() == 0 && !Header::FRESH.is_open(0));
+const _: () = assert!(Slot::empty(1).bits() != 0 && Slot::FRESH.bits() != 0);
 
 impl<M: Memory> CasBucket<M> {
-    fn shape(options: &TableOptions) -> Result<TableShape, SegmentError> {
+    /// Its shape, and the exponents of its smallest and its largest number of buckets.
+    fn shape(options: &TableOptions) -> Result<(TableShape, u32, u32), SegmentError> {
         let shape = options.shape(ENTRIES_PER_BUCKET)?;
-        for (quantity, value, fits) in [
-            ("buckets", shape.buckets, shape.buckets.is_power_of_two() && shape.buckets <= 1 << 32),
-            ("slots", shape.slots.into(), (2..=SLOTS_MAX).contains(&shape.slots)),
+        let buckets_min = options.buckets_min.unwrap_or(shape.buckets);
+        let buckets_max = options.buckets_max.unwrap_or(shape.buckets.max(buckets_min));
+        let slots = shape.slots.into();
+        let is_size = |buckets: u64| buckets.is_power_of_two() && buckets <= BUCKETS_MAX;
+        for (quantity, value, fits, problem) in [
+            ("buckets", buckets_min, is_size(buckets_min), "not a power of two up to 2^31"),
+            ("most buckets", buckets_max, is_size(buckets_max), "not a power of two up to 2^31"),
+            (
+                "most buckets",
+                buckets_max,
+                buckets_max >= buckets_min,
+                "fewer than at the beginning",
+            ),
+            ("slots", slots, (2..=SLOTS_MAX).contains(&shape.slots), "not 2 to 21"),
         ] {
             if !fits {
-                let problem = "not a power of two up to 2^32, or not 2 to 21".to_owned();
-                return Err(SegmentError::Size { quantity, value, problem });
+                return Err(SegmentError::Size { quantity, value, problem: problem.to_owned() });
             }
         }
-        Ok(shape)
+        Ok((shape, buckets_min.trailing_zeros(), buckets_max.trailing_zeros()))
     }
 
     /// The arena underneath.
@@ -175,30 +244,9 @@ impl<M: Memory> CasBucket<M> {
         self.arena.memory()
     }
 
-    const fn buckets(&self) -> u64 {
-        self.bucket_mask + 1
-    }
-
-    /// The header of a bucket; its index is masked, so every offset lies in the index.
-    #[inline(always)]
-    fn bucket_at(&self, bucket: u64) -> Offset {
-        self.arena.layout().index() + (bucket & self.bucket_mask) * self.first_words
-    }
-
-    /// The word of a slot.
-    #[inline(always)]
-    fn slot_at(&self, bucket: u64, slot: u32) -> Offset {
-        if slot < FIRST_SLOTS {
-            self.bucket_at(bucket) + u64::from(slot + 1)
-        } else {
-            self.rest_at(bucket) + u64::from(slot - FIRST_SLOTS)
-        }
-    }
-
-    /// The first word of a bucket's second part.
-    #[inline(always)]
-    fn rest_at(&self, bucket: u64) -> Offset {
-        self.rest + (bucket & self.bucket_mask) * 16
+    /// Buckets of the present size.
+    fn buckets(&self) -> u64 {
+        1 << self.root().exponent()
     }
 
     /// A line for one operation, in order. `None`: see [`Arena::lease_error`].
@@ -228,49 +276,65 @@ impl<M: Memory> CasBucket<M> {
 impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
     const DESIGN: Kind = Kind::CasBucket;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "cas_bucket 3: header version:40|mode:3|live:21; slot tag:32|block:32; first lines, rest; \
-         empty epoch:32|0; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; numbers buckets slots",
+        "cas_bucket 4: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
+         header version:40|mode:3|live:21; slot tag^epoch:32|block:32; areas by size, first lines, \
+         rest; vacant epoch:32|0, epoch:32|1, 2; \
+         entry hash, key:8|value:24|next:32, metadata, key, value; \
+         numbers buckets_min slots buckets_max adjusts",
     );
 
     fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
-        let shape = Self::shape(options)?;
-        let index_words = shape.buckets * (first_words(shape.slots) + rest_words(shape.slots));
-        let numbers = [shape.buckets, shape.slots.into(), 0, 0];
-        Ok((numbers, options.geometry(shape, index_words)))
+        let (shape, min, max) = Self::shape(options)?;
+        // At most 2^32 buckets of 24 words.
+        let words = index_words(min, max, shape.slots).unwrap_or(u64::MAX);
+        let numbers = [1 << min, shape.slots.into(), 1 << max, options.adjusts.into()];
+        Ok((numbers, options.geometry(shape, words)))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
-        let [buckets, slots, ..] = arena.header().table_numbers;
+        let [buckets_min, slots, buckets_max, adjusts] = arena.header().table_numbers;
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let words = first_words(slots) + rest_words(slots);
-        if !buckets.is_power_of_two()
+        let is_size = |buckets: u64| buckets.is_power_of_two() && buckets <= BUCKETS_MAX;
+        let (min, max) = (buckets_min.trailing_zeros(), buckets_max.trailing_zeros());
+        if !is_size(buckets_min)
+            || !is_size(buckets_max)
+            || buckets_min > buckets_max
             || !(2..=SLOTS_MAX).contains(&slots)
-            || buckets.checked_mul(words) != Some(arena.geometry().index_words)
+            || index_words(min, max, slots) != Some(arena.geometry().index_words)
         {
-            let found = format!("{buckets} buckets of {slots} slots");
+            let found = format!("{buckets_min} to {buckets_max} buckets of {slots} slots");
             let expected = format!("{} index words", arena.geometry().index_words);
             return Err(SegmentError::header("buckets and slots", found, expected));
         }
         Ok(Self {
-            bucket_mask: buckets - 1,
-            first_words: first_words(slots),
-            rest: arena.layout().index() + buckets * first_words(slots),
+            areas: Areas::new(arena.layout().index(), min, max, slots),
             slots,
             dead_bits: Header::dead_bits(slots),
+            cap: (slots - 1) / 2,
+            adjusts: adjusts != 0 && min != max,
+            look_mask: Self::look_mask(min),
             identity: identity_of(&arena),
             arena,
         })
     }
 
     fn format(&self, wraps_after: Option<u64>) {
-        let header = wraps_after.map_or(Header::EMPTY, Header::empty_before_wrap);
-        for bucket in 0..self.buckets() {
-            let at = self.bucket_at(bucket);
+        let min = self.areas.exponent_min();
+        let root = match wraps_after {
+            Some(changes) if !self.areas.is_fixed() => Root::before_wrap(min, changes),
+            _ => Root::first(min),
+        };
+        self.memory().store(self.root_word(), root.bits(), Store::Relaxed);
+        for (at, exponent) in self.areas.headers() {
+            let (header, slot) = if exponent == min {
+                (Header::EMPTY, Slot::empty(root.epoch()))
+            } else {
+                (Header::FRESH, Slot::FRESH)
+            };
+            let header = wraps_after.map_or(header, |versions| header.before_wrap(versions));
             self.memory().store(at, header.bits(), Store::Relaxed);
-            for slot in 0..self.slots {
-                let at = self.slot_at(bucket, slot);
-                self.memory().store(at, Slot::EMPTY.bits(), Store::Relaxed);
+            for number in 0..self.slots {
+                self.memory().store(self.areas.slot(at, number), slot.bits(), Store::Relaxed);
             }
         }
     }
@@ -381,8 +445,8 @@ impl<M: Memory> Table for CasBucket<M> {
         self.arena.balance()
     }
 
-    fn clear(&self) -> Result<u64, Error> {
-        self.remove_all()
+    fn adjust(&self, buckets: Option<u64>) -> Result<u64, Error> {
+        self.adjust_to(buckets)
     }
 
     fn stats(&self) -> Stats {

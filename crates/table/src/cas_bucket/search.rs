@@ -2,6 +2,9 @@
 
 use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw};
 
+use super::areas::Bucket;
+use super::root::Root;
+use super::view::View;
 use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
@@ -40,67 +43,58 @@ pub(super) enum Search<'a, M> {
     },
 }
 
+/// The slots of a bucket that name a block.
+struct Naming {
+    /// Offset, word, whether it is live.
+    slots: Vec<(Offset, Slot, bool)>,
+    /// The epoch of the bucket's life; `None` if it is being moved.
+    epoch: Option<u32>,
+}
+
 /// What one look at a bucket gave.
 enum Look {
     /// The metadata of the entry, or that there is none, at one instant.
     Seen(Option<u64>),
-    /// Somebody changed the bucket meanwhile.
-    Changed,
-}
-
-/// A key's place: its hash, from which bucket and tag follow.
-///
-/// One word, on purpose: a look-up that passes more through memory, and reads back wider than it
-/// wrote, waits there for everything before it, and successive look-ups no longer overlap.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Home(u64);
-
-impl Home {
-    #[inline(always)]
-    pub(super) const fn new(hash: u64) -> Self {
-        Self(hash)
-    }
-
-    #[inline(always)]
-    pub(super) const fn hash(self) -> u64 {
-        self.0
-    }
-
-    /// The upper half of the hash.
-    #[inline(always)]
-    pub(super) const fn tag(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
+    /// That it takes another look.
+    Unclear,
 }
 
 impl<M: Memory> CasBucket<M> {
-    /// Where the header of a key's bucket is.
+    /// The root word: of a table that has one size, always the same.
     #[inline(always)]
-    pub(super) fn at(&self, home: Home) -> Offset {
-        self.bucket_at(home.hash())
-    }
-
-    /// Index of a key's bucket.
-    #[inline(always)]
-    pub(super) const fn bucket(&self, home: Home) -> u64 {
-        home.hash() & self.bucket_mask
-    }
-
-    /// The bucket's header, if it is one.
-    #[inline(always)]
-    pub(super) fn load_header(&self, at: Offset) -> Result<Header, Error> {
-        // ORDERING(R1): acquire, pairs with W2 and W3.
-        let header = self.memory().load(at, Load::Acquire);
-        self.sound_header(at, header)
-    }
-
-    #[inline(always)]
-    fn sound_header(&self, at: Offset, header: u64) -> Result<Header, Error> {
-        let header = Header::from_bits(header);
-        if !header.is_sound(self.dead_bits) {
-            return Err(Error::Corrupt { what: "bucket header", word: at.word() });
+    pub(super) fn root(&self) -> Root {
+        if self.areas.is_fixed() {
+            return Root::first(self.areas.exponent_min());
         }
-        Ok(header)
+        // ORDERING(G1): acquire, pairs with G2.
+        Root::from_bits(self.memory().load(self.root_word(), Load::Acquire))
+    }
+
+    /// Whether a bucket, whose header was found open before, was then in the life that its stamp
+    /// speaks of.
+    #[inline(always)]
+    pub(super) fn is_current(&self, bucket: Bucket) -> bool {
+        self.areas.is_fixed() || self.is_current_life(bucket.stamp.epoch())
+    }
+
+    fn is_current_life(&self, epoch: u32) -> bool {
+        // Behind the acquiring load of a header, so never older than the root that opened it.
+        let root = Root::from_bits(self.memory().load(self.root_word(), Load::Relaxed));
+        let is_heir = || root.target().is_some() && root.epoch().wrapping_add(1) == epoch;
+        root.epoch() == epoch || is_heir()
+    }
+
+    /// The bucket's header, whatever it says.
+    #[inline(always)]
+    pub(super) fn load_header(&self, at: Offset) -> Header {
+        // ORDERING(R1): acquire, pairs with W2 and W3.
+        Header::from_bits(self.memory().load(at, Load::Acquire))
+    }
+
+    /// Whether a bucket is in use and its header is one.
+    #[inline(always)]
+    pub(super) fn is_open(&self, header: Header) -> bool {
+        header.is_open(self.dead_bits)
     }
 
     /// Whether everything read since `header` was loaded was there at one instant.
@@ -111,63 +105,62 @@ impl<M: Memory> CasBucket<M> {
         self.memory().load(at, Load::Relaxed) == header.bits()
     }
 
-    /// The bucket's header, if it is one, and which slots are live in it and carry the tag: bit
-    /// `i` speaks of slot `i`.
+    /// The bucket's header, and which slots are live in it and carry the tag: bit `i` speaks of
+    /// slot `i`. Means nothing if the bucket is not open.
     #[inline(always)]
-    pub(super) fn load_matches(&self, home: Home, at: Offset) -> Result<(Header, u32), Error> {
+    pub(super) fn load_matches(&self, bucket: Bucket) -> (Header, u32) {
         if self.slots < FIRST_SLOTS {
-            return self.load_matches_of_few(home);
+            return self.load_matches_of_few(bucket);
         }
         // ORDERING(R1): acquire, pairs with W2 and W3.
-        let (header, matches) = self.memory().load_and_match(at, home.tag());
-        let header = self.sound_header(at, header)?;
+        let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
+        let header = Header::from_bits(header);
         let live = header.live();
         let mut matches = matches >> 1;
         if live >> FIRST_SLOTS != 0 {
-            matches |= self.matches_in_rest(home, live);
+            matches |= self.matches_in_rest(bucket, live);
         }
-        Ok((header, matches & live))
+        (header, matches & live)
     }
 
     /// The same in a bucket that does not fill its line.
     #[cold]
-    fn load_matches_of_few(&self, home: Home) -> Result<(Header, u32), Error> {
-        let at = self.at(home);
-        let header = self.load_header(at)?;
-        let matches = self.memory().match_tags(at, home.tag(), self.slots + 1);
-        Ok((header, matches >> 1 & header.live()))
+    fn load_matches_of_few(&self, bucket: Bucket) -> (Header, u32) {
+        let header = self.load_header(bucket.at);
+        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), self.slots + 1);
+        (header, matches >> 1 & header.live())
     }
 
     /// The same for the slots of the second part.
     #[cold]
-    fn matches_in_rest(&self, home: Home, live: u32) -> u32 {
-        let at = self.rest_at(home.hash());
-        let mut matches = self.memory().match_tags(at, home.tag(), 8) << FIRST_SLOTS;
+    fn matches_in_rest(&self, bucket: Bucket, live: u32) -> u32 {
+        let (at, tag) = (self.areas.rest(bucket.at), bucket.stamp.tag());
+        let mut matches = self.memory().match_tags(at, tag, 8) << FIRST_SLOTS;
         if live >> (FIRST_SLOTS + 8) != 0 {
-            matches |= self.memory().match_tags(at + 8, home.tag(), 8) << (FIRST_SLOTS + 8);
+            matches |= self.memory().match_tags(at + 8, tag, 8) << (FIRST_SLOTS + 8);
         }
         matches
     }
 
     /// Looks for a key among the slots that are live and carry its tag.
     #[inline(always)]
-    pub(super) fn search(&self, home: Home, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
+    pub(super) fn search(&self, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
         if matches == 0 {
             return Search::Absent;
         }
         let number = matches.trailing_zeros();
-        match self.try_slot(self.slot_of(home, at, number), number, key) {
-            Search::Absent => self.search_rest(home, matches & (matches - 1), key),
+        match self.try_slot(self.slot_of(at, number), number, key) {
+            Search::Absent => self.search_rest(at, matches & (matches - 1), key),
             seen => seen,
         }
     }
 
     /// Goes on after a tag that matched where the key does not: rare, and out of the way.
     #[cold]
-    fn search_rest(&self, home: Home, mut matches: u32, key: &[u8]) -> Search<'_, M> {
+    fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
             let number = matches.trailing_zeros();
-            match self.try_slot(self.slot_at(home.hash(), number), number, key) {
+            match self.try_slot(self.areas.slot(at, number), number, key) {
                 Search::Absent => matches &= matches - 1,
                 seen => return seen,
             }
@@ -175,18 +168,18 @@ impl<M: Memory> CasBucket<M> {
         Search::Absent
     }
 
-    /// The word of a slot of a key's bucket, whose header is at `at`.
+    /// The word of a slot of the bucket whose header is at `at`.
     #[inline(always)]
-    fn slot_of(&self, home: Home, at: Offset, number: u32) -> Offset {
+    fn slot_of(&self, at: Offset, number: u32) -> Offset {
         if number < FIRST_SLOTS {
             return at + u64::from(number + 1);
         }
-        self.slot_of_rest(home, number)
+        self.slot_of_rest(at, number)
     }
 
     #[cold]
-    fn slot_of_rest(&self, home: Home, number: u32) -> Offset {
-        self.slot_at(home.hash(), number)
+    fn slot_of_rest(&self, at: Offset, number: u32) -> Offset {
+        self.areas.slot(at, number)
     }
 
     /// Compares the key with that of the entry which one slot of the bucket names.
@@ -211,116 +204,111 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     pub(super) fn read(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
-        let home = Home::new(self.arena.hasher().hash(key));
-        match self.look_once(home, key, value) {
-            Ok(Look::Changed) => self.look_again(home, key, value),
-            Ok(Look::Seen(metadata)) => Ok(metadata),
-            Err(error) => Err(error),
+        let hash = self.arena.hasher().hash(key);
+        match self.look_once(self.areas.bucket(hash, self.root())?, key, value) {
+            Look::Seen(metadata) => Ok(metadata),
+            Look::Unclear => self.look_again(hash, key, value),
         }
     }
 
-    /// Repeats a look at a bucket that changed. Apart from the first one, whose instructions are
-    /// few enough for the next look-up's misses to overlap with this one's.
-    #[cold]
-    fn look_again(
-        &self,
-        home: Home,
-        key: &[u8],
-        value: &mut Vec<u8>,
-    ) -> Result<Option<u64>, Error> {
-        // Each failed turn means that somebody changed this bucket.
-        for _ in 0..TURNS_MAX {
-            if let Look::Seen(metadata) = self.look_once(home, key, value)? {
-                return Ok(metadata);
-            }
-        }
-        Err(self.contended(home))
-    }
-
+    /// One look at the bucket that most likely has the key. Apart from what follows if it does not
+    /// settle the matter: its instructions are few enough for the next look-up's misses to overlap
+    /// with this one's.
     #[inline(always)]
-    fn look_once(&self, home: Home, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
+    fn look_once(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
         // Once, here: after each acquire the compiler would compute it anew.
-        let at = self.at(home);
-        let (header, matches) = self.load_matches(home, at)?;
-        let mut seen = None;
+        let at = bucket.at;
+        let (header, matches) = self.load_matches(bucket);
+        if !self.is_open(header) {
+            return Look::Unclear;
+        }
         if matches == 0 {
             value.clear();
-        } else if let number = matches.trailing_zeros()
-            && let Search::Found(found) = self.try_slot(self.slot_of(home, at, number), number, key)
+            let is_sure = self.is_unchanged(at, header) && self.is_current(bucket);
+            return if is_sure { Look::Seen(None) } else { Look::Unclear };
+        }
+        let number = matches.trailing_zeros();
+        if let Search::Found(found) = self.try_slot(self.slot_of(at, number), number, key)
             && let metadata = found.entry.metadata()
             && found.entry.read_claimed_value(found.shape, value)
+            && self.is_unchanged(at, header)
         {
-            seen = Some(metadata);
-        } else {
-            return self.look_at_all(home, (header, matches), key, value);
+            return Look::Seen(Some(metadata));
         }
-        let unchanged = self.is_unchanged(at, header);
-        Ok(if unchanged { Look::Seen(seen) } else { Look::Changed })
+        Look::Unclear
     }
 
-    /// The same after a first tag that matched where the key does not.
+    /// Looks until the answer is sure: after a change of the bucket, or a first tag that matched
+    /// where the key does not, and wherever the bucket is while the table changes its size.
     #[cold]
-    fn look_at_all(
-        &self,
-        home: Home,
-        (header, matches): (Header, u32),
-        key: &[u8],
-        value: &mut Vec<u8>,
-    ) -> Result<Look, Error> {
-        let mut seen = None;
-        let damage = match self.search(home, self.at(home), matches, key) {
-            Search::Found(found) => {
-                seen = Some(found.entry.metadata());
-                let is_whole = found.entry.read_claimed_value(found.shape, value);
-                (!is_whole).then(|| found.damaged_lengths())
+    fn look_again(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        // Each failed turn means that somebody changed this bucket.
+        for _ in 0..TURNS_MAX {
+            let view = self.view(hash)?;
+            let mut seen = None;
+            let damage = match self.search_view(&view, key) {
+                Search::Found(found) => {
+                    seen = Some(found.entry.metadata());
+                    let is_whole = found.entry.read_claimed_value(found.shape, value);
+                    (!is_whole).then(|| found.damaged_lengths())
+                }
+                Search::Absent => {
+                    value.clear();
+                    None
+                }
+                Search::Damaged { what, word } => Some((what, word)),
+            };
+            if self.holds(&view) {
+                return match damage {
+                    Some((what, word)) => Err(Error::Corrupt { what, word }),
+                    None => Ok(seen),
+                };
             }
-            Search::Absent => {
-                value.clear();
-                None
-            }
-            Search::Damaged { what, word } => Some((what, word)),
-        };
-        match (self.is_unchanged(self.at(home), header), damage) {
-            (true, Some((what, word))) => Err(Error::Corrupt { what, word }),
-            (true, None) => Ok(Look::Seen(seen)),
-            (false, _) => Ok(Look::Changed),
         }
+        Err(self.contended(hash))
     }
 
-    pub(super) fn contended(&self, home: Home) -> Error {
-        Error::Contended { bucket: self.bucket(home), turns: TURNS_MAX }
+    /// Looks for a key in what a view shows.
+    pub(super) fn search_view(&self, view: &View, key: &[u8]) -> Search<'_, M> {
+        self.search(view.bucket.at, view.matches, key)
     }
 
-    /// Empties a slot whose live bit is clear and whose block the caller owns.
-    pub(super) fn empty_slot(&self, at: Offset, slot: Slot) {
-        // ORDERING(W4): release, pairs with W1. Only the block's owner changes this word, so the
-        // exchange fails only where it is empty already.
+    pub(super) fn contended(&self, hash: u64) -> Error {
+        let bucket = hash & ((1 << self.root().exponent()) - 1);
+        Error::Contended { bucket, turns: TURNS_MAX }
+    }
+
+    /// Empties a slot, of a bucket in this epoch, whose live bit is clear and whose block the
+    /// caller owns.
+    pub(super) fn empty_slot(&self, at: Offset, slot: Slot, epoch: u32) {
+        // ORDERING(W4): release, pairs with W1. Only the block's owner changes this word while the
+        // bucket is in use, so the exchange fails only where it is empty already, or cleaned.
         let _ = self.memory().compare_exchange(
             at,
             slot.bits(),
-            Slot::EMPTY.bits(),
+            Slot::empty(epoch).bits(),
             Rmw::Release,
             Load::Relaxed,
         );
     }
 
-    /// The slots of a block's home bucket that name it: offset, word, live.
-    fn slots_naming(&self, block: Block) -> Option<Vec<(Offset, Slot, bool)>> {
+    /// The slots that name a block where its hash belongs. `None`: the index kept changing, or is
+    /// damaged.
+    fn slots_naming(&self, block: Block) -> Option<Naming> {
         let hash = EntryView::new(&self.arena, block)?.hash();
-        let home = Home::new(hash);
-        let at = self.at(home);
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(at).ok()?;
+            let view = self.view(hash).ok()?;
             let naming = (0..self.slots)
                 .map(|slot| {
-                    let at = self.slot_at(home.hash(), slot);
+                    let at = self.areas.slot(view.bucket.at, slot);
                     let word = Slot::from_bits(self.memory().load(at, Load::Acquire));
-                    (at, word, header.live() >> slot & 1 == 1)
+                    (at, word, view.header.live() >> slot & 1 == 1)
                 })
                 .filter(|(_, word, _)| word.block() == block)
                 .collect();
-            if self.is_unchanged(at, header) {
-                return Some(naming);
+            if self.holds(&view) {
+                let epoch = view.is_open().then(|| view.bucket.stamp.epoch());
+                return Some(Naming { slots: naming, epoch });
             }
         }
         None
@@ -333,13 +321,15 @@ impl<M: Memory> Index for CasBucket<M> {
         if EntryView::new(&self.arena, block).is_none() {
             return Some(false);
         }
-        Some(self.slots_naming(block)?.iter().any(|&(_, _, live)| live))
+        Some(self.slots_naming(block)?.slots.iter().any(|&(_, _, live)| live))
     }
 
     fn forget(&self, block: Block) {
-        for (at, slot, live) in self.slots_naming(block).unwrap_or_default() {
+        // Out of a bucket that is being moved, no claim is taken along.
+        let Some(Naming { slots, epoch: Some(epoch) }) = self.slots_naming(block) else { return };
+        for (at, slot, live) in slots {
             if !live {
-                self.empty_slot(at, slot);
+                self.empty_slot(at, slot, epoch);
             }
         }
     }

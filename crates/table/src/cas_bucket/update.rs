@@ -5,7 +5,9 @@ mod reserve;
 
 use shm_arena::{Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
 
-use super::search::{Found, Home, Search};
+use super::areas::Bucket;
+use super::root::Root;
+use super::search::{Found, Search};
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Effect, Entry, Error, Insert, Put, Replace};
@@ -32,6 +34,7 @@ struct Draft {
 /// A slot claimed while its live bit was clear.
 #[derive(Clone, Copy)]
 struct Place {
+    bucket: Bucket,
     at: Offset,
     live_bit: u32,
 }
@@ -62,6 +65,8 @@ pub(super) enum Turn {
     NoSlot {
         withheld: bool,
     },
+    /// Another entry would be more than a bucket may hold that is about to be merged.
+    Capped,
 }
 
 impl<M: Memory> CasBucket<M> {
@@ -97,16 +102,28 @@ impl<M: Memory> CasBucket<M> {
         })
     }
 
+    /// The bucket in which an update of a hash most likely takes place, asked for, and the root
+    /// that says so.
+    #[inline(always)]
+    pub(super) fn approach(&self, hash: u64) -> Result<(Bucket, Root), Error> {
+        let root = self.root();
+        let bucket = self.areas.bucket(hash, root)?;
+        self.memory().prefetch(bucket.at, 8);
+        Ok((bucket, root))
+    }
+
     fn update_entry(&self, entry: Entry<'_>, mut rule: Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
-        let home = Home::new(prepared.hash);
-        self.memory().prefetch(self.at(home), 8);
+        let (bucket, root) = self.approach(prepared.hash)?;
         let Some(lease) = self.try_lease() else {
             return Err(self.arena.lease_error().into());
         };
+        if !root.is_settled() {
+            self.help_along()?;
+        }
         // The first attempt stands alone, so that what only repetitions need is not computed ahead.
         let mut draft = None;
-        let first = self.turn(home, &prepared, &mut rule, &lease, &mut draft);
+        let first = self.turn(bucket, &prepared, &mut rule, &lease, &mut draft);
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
         }
@@ -125,8 +142,8 @@ impl<M: Memory> CasBucket<M> {
         draft: Option<Draft>,
     ) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
-        self.attempt_again(first, &prepared, &lease, draft, |draft| {
-            self.turn(Home::new(prepared.hash), &prepared, &mut rule, &lease, draft)
+        self.attempt_again(first, &prepared, &lease, draft, |bucket, draft| {
+            self.turn(bucket, &prepared, &mut rule, &lease, draft)
         })
     }
 
@@ -137,14 +154,14 @@ impl<M: Memory> CasBucket<M> {
         prepared: &Prepared<'_>,
         lease: &Lease<'_, M>,
         mut draft: Option<Draft>,
-        next: impl FnMut(&mut Option<Draft>) -> Result<Turn, Error>,
+        next: impl FnMut(Bucket, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
-        let outcome = self.attempt(first, Home::new(prepared.hash), lease, &mut draft, next);
+        let outcome = self.attempt(first, prepared.hash, lease, &mut draft, next);
         // What was prepared and not published goes back.
         if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
-                if let Some(Place { at, .. }) = place {
-                    self.empty_slot(at, slot);
+                if let Some(Place { at, bucket, .. }) = place {
+                    self.empty_slot(at, slot, bucket.stamp.epoch());
                 }
             });
         }
@@ -155,13 +172,14 @@ impl<M: Memory> CasBucket<M> {
     fn attempt(
         &self,
         first: Result<Turn, Error>,
-        home: Home,
+        hash: u64,
         lease: &Lease<'_, M>,
         draft: &mut Option<Draft>,
-        mut next: impl FnMut(&mut Option<Draft>) -> Result<Turn, Error>,
+        mut next: impl FnMut(Bucket, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
         let mut turn = first;
+        let mut bucket = self.areas.bucket(hash, self.root())?;
         // Each turn that says *again* means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             match turn {
@@ -169,11 +187,14 @@ impl<M: Memory> CasBucket<M> {
                 Ok(Turn::Again) => {}
                 Ok(Turn::NoSlot { withheld }) => {
                     // The dead may withhold slots: ask once, then believe it.
-                    if recovered || !withheld || self.arena.recover(lease, self).blocks == 0 {
-                        return Err(Error::BucketFull { bucket: self.bucket(home) });
+                    let asks = withheld && !recovered;
+                    recovered |= asks;
+                    let freed = asks && self.arena.recover(lease, self).blocks != 0;
+                    if !freed && !self.make_room(hash, bucket)? {
+                        return Err(Error::BucketFull { bucket: self.areas.place_of(bucket.at).1 });
                     }
-                    recovered = true;
                 }
+                Ok(Turn::Capped) => self.lift_cap(hash, bucket)?,
                 Err(error @ Error::NoBlock { .. }) => {
                     if recovered || self.arena.recover(lease, self).blocks == 0 {
                         return Err(error);
@@ -182,41 +203,45 @@ impl<M: Memory> CasBucket<M> {
                 }
                 Err(error) => return Err(error),
             }
-            turn = next(draft);
+            bucket = self.governing(hash)?;
+            turn = next(bucket, draft);
         }
-        Err(self.contended(home))
+        Err(self.contended(hash))
     }
 
     /// One attempt.
     #[inline(always)]
     fn turn<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         prepared: &Prepared<'_>,
         rule: &mut Rule<'_>,
         lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
-        let at = self.at(home);
-        let (header, matches) = self.load_matches(home, at)?;
-        let found = match self.search(home, at, matches, prepared.entry.key) {
+        let at = bucket.at;
+        let (header, matches) = self.load_matches(bucket);
+        if !self.is_open(header) || !self.is_current(bucket) {
+            return self.elsewhere(bucket, header).map(|()| Turn::Again);
+        }
+        let found = match self.search(at, matches, prepared.entry.key) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {
-                return self.damaged_or_again(home, header, what, word);
+                return self.damaged_or_again(bucket, header, what, word);
             }
         };
         match Self::settle_without_change(rule, found.as_ref()) {
             Settled::Undone => {}
             Settled::Done(effect) => {
-                let unchanged = self.is_unchanged(self.at(home), header);
+                let unchanged = self.is_unchanged(bucket.at, header);
                 return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
             }
             Settled::Damaged((what, word)) => {
-                return self.damaged_or_again(home, header, what, word);
+                return self.damaged_or_again(bucket, header, what, word);
             }
         }
-        self.carry_out(home, header, prepared, found, lease, draft)
+        self.carry_out(bucket, header, prepared, found, lease, draft)
     }
 
     /// The part of an attempt in which something changes: the entry goes in, and what was found
@@ -224,7 +249,7 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     fn carry_out<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         prepared: &Prepared<'_>,
         found: Option<Found<'a, M>>,
@@ -234,20 +259,23 @@ impl<M: Memory> CasBucket<M> {
         let old = match found {
             Some(found) => match lease.locate(found.slot.block()) {
                 Some(located) => Some((found, located)),
-                None => return self.stale_block(home, header, &found),
+                None => return self.stale_block(bucket, header, &found),
             },
             None => None,
         };
-        let place = match self.place_draft(home, header, prepared, lease, draft)? {
+        if old.is_none() && header.is_capped() && header.live().count_ones() >= self.cap {
+            return Ok(Turn::Capped);
+        }
+        let place = match self.place_draft(bucket, header, prepared, lease, draft)? {
             Ok(place) => place,
-            Err(withheld) => return self.full_or_again(home, header, withheld),
+            Err(withheld) => return self.full_or_again(bucket, header, withheld),
         };
         // Insertions leave one slot, so that a replacement finds one in a full bucket.
         let is_last = (header.live() | place.live_bit) == (1 << self.slots) - 1;
         if old.is_none() && is_last {
-            return self.full_or_again(home, header, false);
+            return self.full_or_again(bucket, header, false);
         }
-        self.publish(home, header, (draft, place), old, lease)
+        self.publish(bucket, header, (draft, place), old, lease)
     }
 
     /// Sees to it that the entry is written and has a slot. The inner `Err`: no slot is empty;
@@ -255,32 +283,54 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     fn place_draft(
         &self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         prepared: &Prepared<'_>,
         lease: &Lease<'_, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Result<Place, bool>, Error> {
         let written = match *draft {
-            Some(written) => written,
+            Some(written) => self.rewritten(bucket, written),
             None => {
                 let block = prepared.write(lease, self.memory())?;
-                Draft { block, slot: Slot::new(home.tag(), block.block()), place: None }
+                Draft { block, slot: Slot::new(bucket.stamp, block.block()), place: None }
             }
         };
         let place = match written.place {
             Some(place) => Ok(place),
-            None => self.claim_slot(home, header, written.slot),
+            None => self.claim_slot(bucket, header, written.slot),
         };
         *draft = Some(Draft { place: place.ok(), ..written });
         Ok(place)
+    }
+
+    /// A draft as this bucket needs it, where it was placed in another one, or for another life.
+    fn rewritten(&self, bucket: Bucket, draft: Draft) -> Draft {
+        let slot = Slot::new(bucket.stamp, draft.block.block());
+        match draft.place {
+            Some(place) if place.bucket != bucket => {
+                self.empty_slot(place.at, draft.slot, place.bucket.stamp.epoch());
+                Draft { slot, place: None, ..draft }
+            }
+            _ => Draft { slot, ..draft },
+        }
+    }
+
+    /// Where a bucket turns out not to be in use, or not any more in the life that was meant: the
+    /// next attempt looks anew. A table that has one size has no such bucket.
+    #[cold]
+    fn elsewhere(&self, bucket: Bucket, header: Header) -> Result<(), Error> {
+        if self.areas.is_fixed() && !self.is_open(header) {
+            return Err(Error::Corrupt { what: "bucket header", word: bucket.at.word() });
+        }
+        Ok(())
     }
 
     /// The step by which the entry is in and the old one, if there is one, is out.
     #[inline(always)]
     fn publish<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         (draft, place): (&mut Option<Draft>, Place),
         old: Option<(Found<'a, M>, Located)>,
@@ -289,15 +339,15 @@ impl<M: Memory> CasBucket<M> {
         let mut live = header.live() | place.live_bit;
         let mut intended: Option<(Found<'a, M>, Intended)> = None;
         if let Some((found, located)) = old {
-            let is_linked = || self.is_unchanged(self.at(home), header);
+            let is_linked = || self.is_unchanged(bucket.at, header);
             let Some(named) = lease.intend(located, is_linked) else {
-                return self.stale_block(home, header, &found);
+                return self.stale_block(bucket, header, &found);
             };
             live &= !found.live_bit;
             intended = Some((found, named));
         }
         // ORDERING(W2): release, pairs with R1.
-        if !self.exchange_header(home, header, header.with_live(live)) {
+        if !self.exchange_header(bucket, header, header.with_live(live)) {
             if intended.is_some() {
                 lease.withdraw();
             }
@@ -308,9 +358,12 @@ impl<M: Memory> CasBucket<M> {
         }
         let Some((found, intended)) = intended else {
             lease.count(1, 0);
+            self.follow_load(bucket, header);
             return Ok(Turn::Done(Effect::Added));
         };
-        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
+        lease.retire(intended, found.shape.words(), || {
+            self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
+        });
         Ok(Turn::Done(Effect::Replaced))
     }
 
@@ -318,12 +371,12 @@ impl<M: Memory> CasBucket<M> {
     #[cold]
     pub(super) fn stale_block(
         &self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         found: &Found<'_, M>,
     ) -> Result<Turn, Error> {
         let word = found.slot.block().offset().word();
-        self.damaged_or_again(home, header, "linked block", word)
+        self.damaged_or_again(bucket, header, "linked block", word)
     }
 
     /// What the rule says where nothing has to change, true if the header is unchanged.
@@ -349,30 +402,40 @@ impl<M: Memory> CasBucket<M> {
     /// says for which ordering.
     #[inline(always)]
     #[track_caller]
-    fn exchange_header(&self, home: Home, from: Header, to: Header) -> bool {
+    fn exchange_header(&self, bucket: Bucket, from: Header, to: Header) -> bool {
         self.memory()
-            .compare_exchange(self.at(home), from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
+            .compare_exchange(bucket.at, from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
             .is_ok()
     }
 
     /// Claims the first empty slot that is not live. `Err`: none; whether others withhold some.
     #[inline(always)]
-    fn claim_slot(&self, home: Home, header: Header, slot: Slot) -> Result<Place, bool> {
+    fn claim_slot(&self, bucket: Bucket, header: Header, slot: Slot) -> Result<Place, bool> {
         let mut clear = !header.live() & ((1 << self.slots) - 1);
         let mut withheld = false;
         while clear != 0 {
             let live_bit = 1 << clear.trailing_zeros();
-            let at = self.slot_at(home.hash(), clear.trailing_zeros());
-            // ORDERING(W1): release, pairs with R2.
-            let claimed = self.memory().compare_exchange(
-                at,
-                Slot::EMPTY.bits(),
-                slot.bits(),
-                Rmw::Release,
-                Load::Relaxed,
-            );
+            let at = self.areas.slot(bucket.at, clear.trailing_zeros());
+            let claim = |vacant: Slot| {
+                // ORDERING(W1): release, pairs with R2.
+                let claimed = self.memory().compare_exchange(
+                    at,
+                    vacant.bits(),
+                    slot.bits(),
+                    Rmw::Release,
+                    Load::Relaxed,
+                );
+                claimed.map_err(Slot::from_bits)
+            };
+            let epoch = bucket.stamp.epoch();
+            let claimed = match claim(Slot::empty(epoch)) {
+                // Not used yet in this life of the bucket. One that was cleaned for another life is
+                // not for whoever overslept this one: it belongs to those who fill the bucket.
+                Err(found) if found.is_unused_in(epoch) => claim(found),
+                claimed => claimed,
+            };
             if claimed.is_ok() {
-                return Ok(Place { at, live_bit });
+                return Ok(Place { bucket, at, live_bit });
             }
             withheld = true;
             clear &= clear - 1;
@@ -380,19 +443,19 @@ impl<M: Memory> CasBucket<M> {
         Err(withheld)
     }
 
-    fn full_or_again(&self, home: Home, header: Header, withheld: bool) -> Result<Turn, Error> {
-        let unchanged = self.is_unchanged(self.at(home), header);
+    fn full_or_again(&self, bucket: Bucket, header: Header, withheld: bool) -> Result<Turn, Error> {
+        let unchanged = self.is_unchanged(bucket.at, header);
         Ok(if unchanged { Turn::NoSlot { withheld } } else { Turn::Again })
     }
 
     fn damaged_or_again(
         &self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         what: &'static str,
         word: u64,
     ) -> Result<Turn, Error> {
-        if self.is_unchanged(self.at(home), header) {
+        if self.is_unchanged(bucket.at, header) {
             return Err(Error::Corrupt { what, word });
         }
         Ok(Turn::Again)
@@ -405,13 +468,16 @@ impl<M: Memory> CasBucket<M> {
         mut value: Option<&mut Vec<u8>>,
     ) -> Result<Option<u64>, Error> {
         check_key(key)?;
-        let home = Home::new(self.arena.hasher().hash(key));
-        self.memory().prefetch(self.at(home), 8);
+        let hash = self.arena.hasher().hash(key);
+        let (bucket, root) = self.approach(hash)?;
         let Some(lease) = self.try_lease() else {
             return Err(self.arena.lease_error().into());
         };
-        match self.unlink_once(home, key, value.as_deref_mut(), &lease)? {
-            Unlink::Again => self.unlink_again(home, key, value, lease),
+        if !root.is_settled() {
+            self.help_along()?;
+        }
+        match self.unlink_once(bucket, key, value.as_deref_mut(), &lease)? {
+            Unlink::Again => self.unlink_again(hash, key, value, lease),
             Unlink::Done(metadata) => Ok(metadata),
         }
     }
@@ -420,55 +486,59 @@ impl<M: Memory> CasBucket<M> {
     #[cold]
     fn unlink_again(
         &self,
-        home: Home,
+        hash: u64,
         key: &[u8],
         mut value: Option<&mut Vec<u8>>,
         lease: Lease<'_, M>,
     ) -> Result<Option<u64>, Error> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let turn = self.unlink_once(home, key, value.as_deref_mut(), &lease)?;
+            let bucket = self.governing(hash)?;
+            let turn = self.unlink_once(bucket, key, value.as_deref_mut(), &lease)?;
             if let Unlink::Done(metadata) = turn {
                 return Ok(metadata);
             }
         }
-        Err(self.contended(home))
+        Err(self.contended(hash))
     }
 
     #[inline(always)]
     fn unlink_once<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         key: &[u8],
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let at = self.at(home);
-        let (header, matches) = self.load_matches(home, at)?;
-        match self.search(home, at, matches, key) {
+        let at = bucket.at;
+        let (header, matches) = self.load_matches(bucket);
+        if !self.is_open(header) || !self.is_current(bucket) {
+            return self.elsewhere(bucket, header).map(|()| Unlink::Again);
+        }
+        match self.search(at, matches, key) {
             Search::Found(found) => {
                 let Some(located) = lease.locate(found.slot.block()) else {
-                    self.stale_block(home, header, &found)?;
+                    self.stale_block(bucket, header, &found)?;
                     return Ok(Unlink::Again);
                 };
                 if let Some(value) = value
                     && !found.entry.read_claimed_value(found.shape, value)
                 {
                     let (what, word) = found.damaged_lengths();
-                    self.damaged_or_again(home, header, what, word)?;
+                    self.damaged_or_again(bucket, header, what, word)?;
                     return Ok(Unlink::Again);
                 }
                 let metadata = found.entry.metadata();
-                let unlinked = self.unlink_found(home, header, (&found, located), lease)?;
+                let unlinked = self.unlink_found(bucket, header, (&found, located), lease)?;
                 Ok(if unlinked { Unlink::Done(Some(metadata)) } else { Unlink::Again })
             }
             Search::Absent => {
                 value.into_iter().for_each(Vec::clear);
-                let unchanged = self.is_unchanged(self.at(home), header);
+                let unchanged = self.is_unchanged(bucket.at, header);
                 Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again })
             }
             Search::Damaged { what, word } => {
-                self.damaged_or_again(home, header, what, word)?;
+                self.damaged_or_again(bucket, header, what, word)?;
                 Ok(Unlink::Again)
             }
         }
@@ -478,23 +548,27 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     pub(super) fn unlink_found<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         (found, located): (&Found<'a, M>, Located),
         lease: &Lease<'a, M>,
     ) -> Result<bool, Error> {
-        let is_linked = || self.is_unchanged(self.at(home), header);
+        let is_linked = || self.is_unchanged(bucket.at, header);
         let Some(intended) = lease.intend(located, is_linked) else {
-            self.stale_block(home, header, found)?;
+            self.stale_block(bucket, header, found)?;
             return Ok(false);
         };
         // ORDERING(W3): release, so that a death after it leaves the intent behind it.
-        if !self.exchange_header(home, header, header.with_live(header.live() & !found.live_bit)) {
+        if !self.exchange_header(bucket, header, header.with_live(header.live() & !found.live_bit))
+        {
             lease.withdraw();
             return Ok(false);
         }
-        lease.retire(intended, found.shape.words(), || self.empty_slot(found.at, found.slot));
+        lease.retire(intended, found.shape.words(), || {
+            self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
+        });
         lease.count(0, 1);
+        self.follow_load(bucket, header);
         Ok(true)
     }
 }

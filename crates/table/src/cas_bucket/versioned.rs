@@ -2,7 +2,8 @@
 
 use shm_arena::{Block, Load, Memory};
 
-use super::search::{Found, Home, Search};
+use super::areas::Bucket;
+use super::search::{Found, Search};
 use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Copied, Error, Lookup, Seen, Table, Version};
@@ -12,14 +13,6 @@ use crate::entry::{EntryShape, EntryView, check_key};
 const BATCH: usize = 16;
 
 impl<M: Memory> CasBucket<M> {
-    /// Loads the header of a key's bucket and looks for the key under it.
-    #[inline(always)]
-    pub(super) fn seek(&self, home: Home, key: &[u8]) -> Result<(Header, Search<'_, M>), Error> {
-        let at = self.at(home);
-        let (header, matches) = self.load_matches(home, at)?;
-        Ok((header, self.search(home, at, matches, key)))
-    }
-
     /// The version of the entry in a block; `None` if the block is not in use. True if the bucket's
     /// header is unchanged afterwards.
     #[inline]
@@ -35,11 +28,11 @@ impl<M: Memory> CasBucket<M> {
         mut read: impl FnMut(Option<(&Found<'_, M>, EntryShape)>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         check_key(key)?;
-        let home = Home::new(self.arena.hasher().hash(key));
+        let hash = self.arena.hasher().hash(key);
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let (header, search) = self.seek(home, key)?;
-            let outcome = match search {
+            let view = self.view(hash)?;
+            let outcome = match self.search_view(&view, key) {
                 Search::Found(found) => match found.entry.shape() {
                     Some(shape) => read(Some((&found, shape))),
                     None => Err(corrupt("entry lengths", found.slot.block())),
@@ -47,11 +40,11 @@ impl<M: Memory> CasBucket<M> {
                 Search::Absent => read(None),
                 Search::Damaged { what, word } => Err(Error::Corrupt { what, word }),
             };
-            if self.is_unchanged(self.at(home), header) {
+            if self.holds(&view) {
                 return outcome;
             }
         }
-        Err(self.contended(home))
+        Err(self.contended(hash))
     }
 
     /// The `look_up` of the contract.
@@ -86,14 +79,16 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn read_many(&self, keys: &[&[u8]], found: &mut Vec<Lookup>) -> Result<(), Error> {
         found.resize_with(keys.len(), Lookup::default);
         for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
-            let mut homes = [Home::new(0); BATCH];
-            for (home, key) in homes.iter_mut().zip(keys) {
+            let root = self.root();
+            let mut near = [None; BATCH];
+            for (near, key) in near.iter_mut().zip(keys) {
                 check_key(key)?;
-                *home = Home::new(self.arena.hasher().hash(key));
-                self.memory().prefetch(self.at(*home), 8);
+                let bucket = self.areas.bucket(self.arena.hasher().hash(key), root)?;
+                self.memory().prefetch(bucket.at, 8);
+                *near = Some(bucket);
             }
-            for home in homes.iter().take(keys.len()) {
-                self.prefetch_entry(*home);
+            for bucket in near.into_iter().flatten() {
+                self.prefetch_entry(bucket);
             }
             for (key, lookup) in keys.iter().zip(found) {
                 lookup.metadata = self.get(key, &mut lookup.value)?;
@@ -103,12 +98,13 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// Brings near what the first line of a bucket says of a key; a hint, so nothing is checked.
-    fn prefetch_entry(&self, home: Home) {
+    fn prefetch_entry(&self, bucket: Bucket) {
         let lanes = self.slots.min(FIRST_SLOTS);
-        let live = Header::from_bits(self.memory().load(self.at(home), Load::Relaxed)).live();
-        let matches = self.memory().match_tags(self.at(home), home.tag(), lanes + 1) >> 1 & live;
+        let live = Header::from_bits(self.memory().load(bucket.at, Load::Relaxed)).live();
+        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), lanes + 1);
+        let matches = matches >> 1 & live;
         if matches.trailing_zeros() < lanes {
-            let at = self.at(home) + u64::from(matches.trailing_zeros() + 1);
+            let at = bucket.at + u64::from(matches.trailing_zeros() + 1);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
             if let Some(entry) = EntryView::new(&self.arena, slot.block()) {
                 entry.prefetch_all();

@@ -11,6 +11,29 @@ pub(super) const SLOTS_MAX: u32 = 21;
 /// Slots beside the header, in the bucket's first line.
 pub(super) const FIRST_SLOTS: u32 = 7;
 
+/// What a bucket is good for at the moment.
+///
+/// ```text
+/// Fresh ──┐
+///         ├──→ Open ←──→ Capped ──→ Frozen ──→ Done ──→ Ready ──→ Open, in its next life
+///         │      └────────────────────↑
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    /// Never used.
+    Fresh,
+    /// Cleaned for its next life, and not open yet.
+    Ready,
+    /// Fixed: its entries are being moved. What it held is so until an heir is open.
+    Frozen,
+    /// Its entries are elsewhere.
+    Done,
+    /// In use.
+    Open,
+    /// In use, and bound to half of what a bucket may hold.
+    Capped,
+}
+
 /// The word that decides what is in a bucket.
 ///
 /// ```text
@@ -19,6 +42,9 @@ pub(super) const FIRST_SLOTS: u32 = 7;
 /// │ version (40)           │ mode │ live, one a slot│
 /// └────────────────────────┴──────┴─────────────────┘
 /// ```
+///
+/// Modes 0 to 3 are those of a bucket out of use, in the order of [`Mode`]; with the upper bit, it
+/// is in use, with the lowest one too, capped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header(u64);
 
@@ -26,13 +52,18 @@ impl Header {
     const LIVE: u64 = (1 << SLOTS_MAX) - 1;
     const MODE_SHIFT: u32 = SLOTS_MAX;
     const VERSION_SHIFT: u32 = Self::MODE_SHIFT + 3;
+    const OPEN: u64 = 4 << Self::MODE_SHIFT;
+    const CAPPED: u64 = 5 << Self::MODE_SHIFT;
 
     /// A bucket in use that holds nothing.
-    pub(super) const EMPTY: Self = Self(1 << Self::VERSION_SHIFT | 1 << Self::MODE_SHIFT);
+    pub(super) const EMPTY: Self = Self(1 << Self::VERSION_SHIFT | Self::OPEN);
+    /// A bucket that was never used.
+    pub(super) const FRESH: Self = Self(1 << Self::VERSION_SHIFT);
 
-    /// The same, so many versions before they wrap.
-    pub(super) const fn empty_before_wrap(versions: u64) -> Self {
-        Self(versions.wrapping_neg() << Self::VERSION_SHIFT | 1 << Self::MODE_SHIFT)
+    /// The same bucket, so many versions before they wrap.
+    pub(super) const fn before_wrap(self, versions: u64) -> Self {
+        let mode_and_live = self.0 & ((1 << Self::VERSION_SHIFT) - 1);
+        Self(versions.wrapping_neg() << Self::VERSION_SHIFT | mode_and_live)
     }
 
     #[inline]
@@ -51,21 +82,33 @@ impl Header {
         (self.0 & Self::LIVE) as u32
     }
 
-    /// How many membership changes the bucket has seen, modulo 2^40.
+    /// How many changes the bucket has seen, modulo 2^40.
     pub(super) const fn version(self) -> u64 {
         self.0 >> Self::VERSION_SHIFT
     }
 
-    /// Whether the bucket is in the only mode of a table of fixed size.
-    #[inline]
-    pub(super) const fn is_normal(self) -> bool {
-        self.0 >> Self::MODE_SHIFT & 7 == 1
+    /// What the bucket is good for.
+    pub(super) const fn mode(self) -> Mode {
+        match self.0 >> Self::MODE_SHIFT & 7 {
+            0 => Mode::Fresh,
+            1 => Mode::Ready,
+            2 => Mode::Frozen,
+            3 => Mode::Done,
+            4 | 6 => Mode::Open,
+            _ => Mode::Capped,
+        }
     }
 
     /// Whether the bucket is in use and none of these live bits, of slots that it has not, is set.
     #[inline(always)]
-    pub(super) const fn is_sound(self, dead_bits: u64) -> bool {
-        self.0 & (7 << Self::MODE_SHIFT | dead_bits) == 1 << Self::MODE_SHIFT
+    pub(super) const fn is_open(self, dead_bits: u64) -> bool {
+        self.0 & (Self::OPEN | dead_bits) == Self::OPEN
+    }
+
+    /// Whether the bucket is bound to half of what it may hold.
+    #[inline(always)]
+    pub(super) const fn is_capped(self) -> bool {
+        self.0 & Self::CAPPED == Self::CAPPED
     }
 
     /// The live bits that a bucket of so many slots never sets.
@@ -79,29 +122,80 @@ impl Header {
         let next = self.0.wrapping_add(1 << Self::VERSION_SHIFT);
         Self(next & !Self::LIVE | live as u64 & Self::LIVE)
     }
+
+    /// The next version, in another mode.
+    pub(super) const fn with_mode(self, mode: Mode) -> Self {
+        let mode: u64 = match mode {
+            Mode::Fresh => 0,
+            Mode::Ready => 1,
+            Mode::Frozen => 2,
+            Mode::Done => 3,
+            Mode::Open => 4,
+            Mode::Capped => 5,
+        };
+        let next = self.with_live(self.live()).0;
+        Self(next & !(7 << Self::MODE_SHIFT) | mode << Self::MODE_SHIFT)
+    }
 }
 
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let normal = if self.is_normal() { "" } else { " in an unknown mode" };
-        write!(formatter, "version {} live {:021b}{normal}", self.version(), self.live())
+        write!(formatter, "version {} live {:021b} {:?}", self.version(), self.live(), self.mode())
+    }
+}
+
+/// How the slots of one bucket are written for one key: the tag under the epoch of the bucket's
+/// life in the upper half, the epoch in the lower.
+///
+/// The epoch is exclusive-ored into the tag: the word of an entry in one life of an area is never
+/// its word in another one, and no step of a helper that overslept a life fits the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp(u64);
+
+impl Stamp {
+    #[inline(always)]
+    pub(super) const fn new(tag: u32, epoch: u32) -> Self {
+        Self(((tag ^ epoch) as u64) << 32 | epoch as u64)
+    }
+
+    /// The upper half of a slot's word.
+    #[inline(always)]
+    pub(super) const fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(super) const fn epoch(self) -> u32 {
+        self.0 as u32
     }
 }
 
 /// The word of a slot: a tag in the upper half, where eight are matched at once, and a block.
 ///
-/// An empty slot has block 0, where the segment header is, and the epoch of its table instead of a
-/// tag, so that no word of an old table ever reads as an empty slot of a new one.
+/// A vacant slot names a unit of the segment's header, where no block is: 0 if it was emptied, 1 if
+/// it was cleaned for the life of an epoch, which stands in place of the tag; 2 if it was never
+/// used. So no word of one life reads as a vacant slot of another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot(u64);
 
 impl Slot {
-    /// No entry, in the table's first epoch.
-    pub(super) const EMPTY: Self = Self(1 << 32);
+    /// No entry ever.
+    pub(super) const FRESH: Self = Self(2);
+
+    /// No entry any more.
+    #[inline(always)]
+    pub(super) const fn empty(epoch: u32) -> Self {
+        Self((epoch as u64) << 32)
+    }
+
+    /// No entry yet, in the life that begins in an epoch.
+    pub(super) const fn virgin(epoch: u32) -> Self {
+        Self((epoch as u64) << 32 | 1)
+    }
 
     #[inline]
-    pub(super) const fn new(tag: u32, block: Block) -> Self {
-        Self((tag as u64) << 32 | block.unit() as u64)
+    pub(super) const fn new(stamp: Stamp, block: Block) -> Self {
+        Self((stamp.tag() as u64) << 32 | block.unit() as u64)
     }
 
     #[inline]
@@ -114,22 +208,42 @@ impl Slot {
         self.0
     }
 
-    pub(super) const fn tag(self) -> u32 {
+    /// The upper half.
+    pub(super) const fn stamped_tag(self) -> u32 {
         (self.0 >> 32) as u32
+    }
+
+    /// The tag of an entry whose word was written in an epoch.
+    pub(super) const fn tag(self, epoch: u32) -> u32 {
+        self.stamped_tag() ^ epoch
+    }
+
+    /// The word of the same entry in the next epoch.
+    pub(super) const fn in_next_epoch(self, epoch: u32) -> Self {
+        let change = epoch ^ epoch.wrapping_add(1);
+        Self(self.0 ^ (change as u64) << 32)
     }
 
     #[inline]
     pub(super) const fn block(self) -> Block {
         Block::new(self.0 as u32)
     }
+
+    /// Whether it held nothing yet in the life that began in an epoch.
+    #[inline(always)]
+    pub(super) fn is_unused_in(self, epoch: u32) -> bool {
+        self == Self::virgin(epoch) || self == Self::FRESH
+    }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.block().unit() == 0 {
-            return write!(formatter, "empty in epoch {}", self.tag());
+        match self.block().unit() {
+            0 => write!(formatter, "empty in epoch {}", self.stamped_tag()),
+            1 => write!(formatter, "cleaned for epoch {}", self.stamped_tag()),
+            2 => write!(formatter, "never used"),
+            _ => write!(formatter, "tag {:08x} {:?}", self.stamped_tag(), self.block()),
         }
-        write!(formatter, "tag {:08x} {:?}", self.tag(), self.block())
     }
 }
 
@@ -143,18 +257,46 @@ mod tests {
         fn a_header_counts_each_change_and_keeps_its_mode(
             version in 0..(1_u64 << 40), live in 0..(1_u32 << 21), next in 0..(1_u32 << 21),
         ) {
-            let header = Header::from_bits(version << 24 | 1 << 21 | u64::from(live));
+            let header = Header::from_bits(version << 24 | 4 << 21 | u64::from(live));
             prop_assert_eq!((header.version(), header.live()), (version, live));
             let changed = header.with_live(next);
             prop_assert_eq!(changed.live(), next);
             prop_assert_eq!(changed.version(), (version + 1) % (1 << 40));
-            prop_assert!(header.is_normal() && changed.is_normal());
+            prop_assert!(header.is_open(0) && changed.is_open(0));
+            prop_assert!(!header.is_capped());
+            for mode in
+                [Mode::Fresh, Mode::Ready, Mode::Frozen, Mode::Done, Mode::Open, Mode::Capped]
+            {
+                let other = header.with_mode(mode);
+                prop_assert_eq!((other.mode(), other.live()), (mode, live));
+                prop_assert_eq!(other.version(), changed.version());
+                prop_assert_eq!(other.is_open(0), matches!(mode, Mode::Open | Mode::Capped));
+                prop_assert_eq!(other.is_capped(), mode == Mode::Capped);
+                prop_assert_eq!(other.with_live(next).mode(), mode);
+            }
         }
 
         #[test]
-        fn a_slot_keeps_its_fields(tag in any::<u32>(), unit in any::<u32>()) {
-            let slot = Slot::new(tag, Block::new(unit));
-            prop_assert_eq!((slot.tag(), slot.block()), (tag, Block::new(unit)));
+        fn a_slot_keeps_its_fields_and_differs_in_each_epoch(
+            tag in any::<u32>(), unit in 3..=u32::MAX, epoch in any::<u32>(),
+        ) {
+            let slot = Slot::new(Stamp::new(tag, epoch), Block::new(unit));
+            prop_assert_eq!((slot.tag(epoch), slot.block()), (tag, Block::new(unit)));
+            let next = slot.in_next_epoch(epoch);
+            let stamp = Stamp::new(tag, epoch.wrapping_add(1));
+            prop_assert_eq!(next, Slot::new(stamp, Block::new(unit)));
+            prop_assert_eq!(stamp.tag(), next.stamped_tag());
+            prop_assert_eq!(stamp.epoch(), epoch.wrapping_add(1));
+            prop_assert!(next != slot && !slot.is_unused_in(epoch));
+        }
+
+        #[test]
+        fn a_vacant_slot_says_of_which_life(epoch in any::<u32>(), other in any::<u32>()) {
+            let vacant = [Slot::empty(epoch), Slot::virgin(epoch), Slot::FRESH];
+            prop_assert!(vacant[0] != vacant[1] && vacant[0] != vacant[2]);
+            prop_assert_eq!(vacant.map(|slot| slot.is_unused_in(epoch)), [false, true, true]);
+            let is_same = epoch == other;
+            prop_assert_eq!(vacant.map(|slot| slot.is_unused_in(other)), [false, is_same, true]);
         }
     }
 }

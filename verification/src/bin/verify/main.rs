@@ -74,7 +74,7 @@ struct Planned {
     /// Only this engine: loom, depth-first, view, shuttle-random or shuttle-pct3.
     #[arg(long)]
     engine: Option<EngineKind>,
-    /// Only this part: enumerated, drawn, catalogue, kills, generated-kills or workloads.
+    /// Only this part: enumerated, drawn, catalogue, kills, generated-kills, resizing or workloads.
     #[arg(long)]
     part: Option<Part>,
     /// Starts no further check after so many minutes; the report says how many were left out.

@@ -3,7 +3,8 @@
 use shm_arena::{Lease, Load, Memory};
 
 use super::{Draft, Rule, Turn};
-use crate::cas_bucket::search::{Found, Home, Search};
+use crate::cas_bucket::areas::Bucket;
+use crate::cas_bucket::search::{Found, Search};
 use crate::cas_bucket::word::{Header, Slot};
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::{self, Effect, Entry, Error, Remove, Unlinked, Version};
@@ -38,29 +39,34 @@ impl<M: Memory> CasBucket<M> {
 
     fn update_on(&self, entry: Entry<'_>, demand: Demand<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
-        let home = Home::new(prepared.hash);
-        self.memory().prefetch(self.at(home), 8);
+        let (_, root) = self.approach(prepared.hash)?;
         let lease = self.lease()?;
-        self.attempt_again(Ok(Turn::Again), &prepared, &lease, None, |draft| {
-            self.turn_on(home, &prepared, demand, &lease, draft)
+        if !root.is_settled() {
+            self.help_along()?;
+        }
+        self.attempt_again(Ok(Turn::Again), &prepared, &lease, None, |bucket, draft| {
+            self.turn_on(bucket, &prepared, demand, &lease, draft)
         })
     }
 
     /// One attempt.
     pub(super) fn turn_on<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         prepared: &Prepared<'_>,
         demand: Demand<'_>,
         lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
-        let (header, search) = self.seek(home, prepared.entry.key)?;
-        let found = match search {
+        let (header, matches) = self.load_matches(bucket);
+        if !self.is_open(header) || !self.is_current(bucket) {
+            return self.elsewhere(bucket, header).map(|()| Turn::Again);
+        }
+        let found = match self.search(bucket.at, matches, prepared.entry.key) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {
-                return self.damaged_or_again(home, header, what, word);
+                return self.damaged_or_again(bucket, header, what, word);
             }
         };
         let settled = match (demand, &found) {
@@ -71,14 +77,14 @@ impl<M: Memory> CasBucket<M> {
             (Demand::Over(_), _) => None,
         };
         if let Some(effect) = settled {
-            let unchanged = self.is_unchanged(self.at(home), header);
+            let unchanged = self.is_unchanged(bucket.at, header);
             return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
         }
         let counts_as_absent = match (demand, &found) {
             (Demand::Over(is_dead), Some(found)) => is_dead(found.entry.metadata()),
             _ => false,
         };
-        let turn = self.carry_out(home, header, prepared, found, lease, draft)?;
+        let turn = self.carry_out(bucket, header, prepared, found, lease, draft)?;
         Ok(match turn {
             Turn::Done(Effect::Replaced) if counts_as_absent => Turn::Done(Effect::Added),
             turn => turn,
@@ -98,41 +104,46 @@ impl<M: Memory> CasBucket<M> {
         mut value: Option<&mut Vec<u8>>,
     ) -> Result<Unlinked, Error> {
         check_key(key)?;
-        let home = Home::new(self.arena.hasher().hash(key));
+        let hash = self.arena.hasher().hash(key);
         let lease = self.lease()?;
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let (header, search) = self.seek(home, key)?;
-            let settled = match search {
+            let bucket = self.governing(hash)?;
+            let (header, matches) = self.load_matches(bucket);
+            if !self.is_open(header) || !self.is_current(bucket) {
+                self.elsewhere(bucket, header)?;
+                continue;
+            }
+            let settled = match self.search(bucket.at, matches, key) {
                 Search::Found(found) if !self.is_version(&found, version) => Unlinked::Changed,
                 Search::Found(found) => {
                     let (Some(located), Some(shape)) =
                         (lease.locate(found.slot.block()), found.entry.shape())
                     else {
-                        self.stale_block(home, header, &found)?;
+                        self.stale_block(bucket, header, &found)?;
                         continue;
                     };
                     if let Some(value) = value.as_deref_mut() {
                         found.entry.read_value(shape, value);
                     }
                     let metadata = found.entry.metadata();
-                    if self.unlink_found(home, header, (&found, located), &lease)? {
+                    if self.unlink_found(bucket, header, (&found, located), &lease)? {
                         return Ok(Unlinked::Removed { metadata });
                     }
                     continue;
                 }
                 Search::Absent => Unlinked::Absent,
                 Search::Damaged { what, word } => {
-                    self.damaged_or_again(home, header, what, word)?;
+                    self.damaged_or_again(bucket, header, what, word)?;
                     continue;
                 }
             };
-            if self.is_unchanged(self.at(home), header) {
+            if self.is_unchanged(bucket.at, header) {
                 value.into_iter().for_each(Vec::clear);
                 return Ok(settled);
             }
         }
-        Err(self.contended(home))
+        Err(self.contended(hash))
     }
 
     /// The `remove_version` of the contract: the block says in which bucket it is linked.
@@ -145,37 +156,42 @@ impl<M: Memory> CasBucket<M> {
             return Ok(Remove::Absent);
         };
         // A block that is not of this version may hold anything: then its bucket does not name it.
-        let home = Home::new(entry.hash());
+        let hash = entry.hash();
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(self.at(home))?;
-            let found = self.slot_naming(home, header, version.block(), entry);
+            let bucket = self.governing(hash)?;
+            let header = self.load_header(bucket.at);
+            if !self.is_open(header) || !self.is_current(bucket) {
+                self.elsewhere(bucket, header)?;
+                continue;
+            }
+            let found = self.slot_naming(bucket, header, version.block(), entry);
             if let Some(found) = found.filter(|found| self.is_version(found, version)) {
                 let Some(located) = lease.locate(version.block()) else {
-                    self.stale_block(home, header, &found)?;
+                    self.stale_block(bucket, header, &found)?;
                     continue;
                 };
-                if self.unlink_found(home, header, (&found, located), &lease)? {
+                if self.unlink_found(bucket, header, (&found, located), &lease)? {
                     return Ok(Remove::Removed);
                 }
-            } else if self.is_unchanged(self.at(home), header) {
+            } else if self.is_unchanged(bucket.at, header) {
                 return Ok(Remove::Absent);
             }
         }
-        Err(self.contended(home))
+        Err(self.contended(hash))
     }
 
     /// The live slot of a bucket that names a block.
     fn slot_naming<'a>(
         &'a self,
-        home: Home,
+        bucket: Bucket,
         header: Header,
         block: shm_arena::Block,
         entry: EntryView<'a, M>,
     ) -> Option<Found<'a, M>> {
         let shape = entry.shape()?;
         (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1).find_map(|number| {
-            let at = self.slot_at(home.hash(), number);
+            let at = self.areas.slot(bucket.at, number);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
             (slot.block() == block).then(|| Found { at, live_bit: 1 << number, slot, shape, entry })
         })

@@ -7,7 +7,6 @@ use shm_arena::{Claimed, Lease, Memory};
 use super::conditional::Demand;
 use super::{Draft, Rule, Turn};
 use crate::cas_bucket::CasBucket;
-use crate::cas_bucket::search::Home;
 use crate::cas_bucket::word::Slot;
 use crate::contract::{self, Effect, Entry, Error, Reservation, Room};
 use crate::entry::{Prepared, write_piece};
@@ -61,26 +60,26 @@ impl<M: Memory> Room for Reserved<'_, M> {
         let table = self.table;
         let entry = Entry { key: &self.key, value: &[], metadata: self.metadata };
         let prepared = Prepared::sized(&table.arena, entry, self.value_bytes)?;
-        let home = Home::new(prepared.hash);
-        let slot = Slot::new(home.tag(), self.block.block());
-        let draft = Some(Draft { block: self.block, slot, place: None });
+        // Stamped when it finds its bucket.
+        let draft = Some(Draft { block: self.block, slot: Slot::FRESH, place: None });
         let Some(lease) = self.lease.take() else { return Ok(Effect::Missing) };
         let again = Ok(Turn::Again);
         let (mut rule, demand) = match rule {
             contract::Rule::Insert { existing, is_dead } => {
                 let mut rule = Rule::Insert { existing: &mut *existing, is_dead };
-                let effect = table.attempt_again(again, &prepared, &lease, draft, |draft| {
-                    table.turn(home, &prepared, &mut rule, &lease, draft)
-                })?;
+                let effect =
+                    table.attempt_again(again, &prepared, &lease, draft, |bucket, draft| {
+                        table.turn(bucket, &prepared, &mut rule, &lease, draft)
+                    })?;
                 return Ok(effect.of_insert(existing));
             }
             contract::Rule::Replace => (Rule::Replace, None),
             contract::Rule::Put { is_dead } => (Rule::Put, Some(Demand::Over(is_dead))),
             contract::Rule::Exchange { version } => (Rule::Put, Some(Demand::Version(version))),
         };
-        table.attempt_again(again, &prepared, &lease, draft, |draft| match demand {
-            Some(demand) => table.turn_on(home, &prepared, demand, &lease, draft),
-            None => table.turn(home, &prepared, &mut rule, &lease, draft),
+        table.attempt_again(again, &prepared, &lease, draft, |bucket, draft| match demand {
+            Some(demand) => table.turn_on(bucket, &prepared, demand, &lease, draft),
+            None => table.turn(bucket, &prepared, &mut rule, &lease, draft),
         })
     }
 }

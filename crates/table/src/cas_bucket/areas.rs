@@ -1,0 +1,215 @@
+//! Where the buckets of each size lie.
+
+use shm_arena::Offset;
+
+use super::root::Root;
+use super::word::{FIRST_SLOTS, Stamp};
+use crate::contract::Error;
+
+/// The areas of all sizes from the smallest to the largest, one behind the other: all first lines
+/// together, then the rest of all buckets.
+///
+/// Buckets of all areas are numbered through: of 2^k buckets, bucket `b` has number 2^k + b.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Areas {
+    /// Where the first line of bucket number 0 would be.
+    zero: u64,
+    index: Offset,
+    /// Where the second part of the index starts.
+    rest: Offset,
+    /// Words of a bucket in the first part.
+    first_words: u64,
+    exponent_min: u32,
+    exponent_max: u32,
+}
+
+/// A bucket of some area, and how its slots are stamped for one key. Two words, which stay in
+/// registers: a look-up that passes more through memory, and reads back wider than it wrote, waits
+/// there for everything before it, and successive look-ups no longer overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Bucket {
+    /// Where its header is.
+    pub(super) at: Offset,
+    pub(super) stamp: Stamp,
+}
+
+/// Words of a bucket in the second part of the index, if its buckets have so many slots.
+pub(super) const fn rest_words(slots: u32) -> u64 {
+    if slots > FIRST_SLOTS { 16 } else { 0 }
+}
+
+/// Words of a bucket in the first part of the index.
+pub(super) const fn first_words(slots: u32) -> u64 {
+    if slots > FIRST_SLOTS { 8 } else { slots as u64 + 1 }
+}
+
+/// Words of an index with areas for 2^`min` to 2^`max` buckets of so many slots.
+pub(super) fn index_words(exponent_min: u32, exponent_max: u32, slots: u32) -> Option<u64> {
+    let buckets = (1_u64 << (exponent_max + 1)).checked_sub(1 << exponent_min)?;
+    buckets.checked_mul(first_words(slots) + rest_words(slots))
+}
+
+impl Areas {
+    /// The areas of an index that starts here. The exponents are in order and at most
+    /// [`Root::EXPONENT_MAX`].
+    pub(super) fn new(index: Offset, exponent_min: u32, exponent_max: u32, slots: u32) -> Self {
+        let first_words = first_words(slots);
+        let buckets = (1_u64 << (exponent_max + 1)) - (1 << exponent_min);
+        Self {
+            zero: index.word().wrapping_sub(first_words << exponent_min),
+            index,
+            rest: index + buckets * first_words,
+            first_words,
+            exponent_min,
+            exponent_max,
+        }
+    }
+
+    pub(super) const fn exponent_min(&self) -> u32 {
+        self.exponent_min
+    }
+
+    pub(super) const fn exponent_max(&self) -> u32 {
+        self.exponent_max
+    }
+
+    /// Whether there is one size only.
+    #[inline(always)]
+    pub(super) const fn is_fixed(&self) -> bool {
+        self.exponent_min == self.exponent_max
+    }
+
+    /// Whether there is an area of this size.
+    #[inline(always)]
+    pub(super) const fn has(&self, exponent: u32) -> bool {
+        exponent.wrapping_sub(self.exponent_min) <= self.exponent_max - self.exponent_min
+    }
+
+    /// A key's bucket of the present size. Takes any root.
+    #[inline(always)]
+    pub(super) fn bucket(&self, hash: u64, root: Root) -> Result<Bucket, Error> {
+        if !self.has(root.exponent()) {
+            return Err(self.no_area());
+        }
+        Ok(self.bucket_of(hash, root.exponent(), root.epoch()))
+    }
+
+    /// A key's bucket of the size that entries move to. Takes any root.
+    pub(super) fn heir(&self, hash: u64, root: Root) -> Result<Bucket, Error> {
+        match root.target().filter(|&exponent| self.has(exponent)) {
+            Some(exponent) => Ok(self.bucket_of(hash, exponent, root.epoch().wrapping_add(1))),
+            None => Err(self.no_area()),
+        }
+    }
+
+    /// The bucket for a hash of a size that has an area, in a life that began in an epoch.
+    #[inline(always)]
+    pub(super) fn bucket_of(&self, hash: u64, exponent: u32, epoch: u32) -> Bucket {
+        let size = 1_u64 << exponent;
+        let number = hash & (size - 1) | size;
+        let at = Offset::new(self.zero.wrapping_add(number.wrapping_mul(self.first_words)));
+        Bucket { at, stamp: Stamp::new(self.tag(hash), epoch) }
+    }
+
+    /// The 32 bits of a hash above those that the smallest size needs: so a slot's word says to
+    /// which bucket of any larger size its entry belongs.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower 32 bits that are left")]
+    pub(super) const fn tag(&self, hash: u64) -> u32 {
+        (hash >> self.exponent_min) as u32
+    }
+
+    /// The bit of a tag that says in which half of twice as many buckets its entry belongs.
+    pub(super) const fn tag_bit(&self, exponent: u32) -> u32 {
+        1 << (exponent.wrapping_sub(self.exponent_min) & 31)
+    }
+
+    #[cold]
+    fn no_area(&self) -> Error {
+        Error::Corrupt { what: "table size", word: self.index.word() }
+    }
+
+    /// The word of a slot of the bucket whose header is here.
+    #[inline(always)]
+    pub(super) fn slot(&self, at: Offset, slot: u32) -> Offset {
+        if slot < FIRST_SLOTS {
+            at + u64::from(slot + 1)
+        } else {
+            self.rest(at) + u64::from(slot - FIRST_SLOTS)
+        }
+    }
+
+    /// The first word of the second part of the bucket whose header is here.
+    #[inline(always)]
+    pub(super) fn rest(&self, at: Offset) -> Offset {
+        // Sixteen words there for eight here.
+        self.rest + 2 * at.word().wrapping_sub(self.index.word())
+    }
+
+    /// The size whose area a bucket is in, and its number among those.
+    pub(super) const fn place_of(&self, at: Offset) -> (u32, u64) {
+        let number = at.word().wrapping_sub(self.zero) / self.first_words;
+        let exponent = (number | 1).ilog2();
+        (exponent, number - (1 << exponent))
+    }
+
+    /// Where the headers of all buckets are: offset, size.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (Offset, u32)> + use<> {
+        let areas = *self;
+        (self.exponent_min..=self.exponent_max).flat_map(move |exponent| {
+            (0..1_u64 << exponent).map(move |b| (areas.bucket_of(b, exponent, 0).at, exponent))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn areas_lie_apart_and_inside_the_index(
+            min in 0..6_u32, more in 0..5_u32, slots in 2..=21_u32, start in 0..100_u64,
+        ) {
+            let (index, max) = (Offset::new(8 * start), min + more);
+            let areas = Areas::new(index, min, max, slots);
+            let words = index_words(min, max, slots).unwrap();
+            let mut all: Vec<u64> = Vec::new();
+            for (at, exponent) in areas.headers() {
+                prop_assert_eq!(areas.place_of(at).0, exponent);
+                all.push(at.word());
+                all.extend((0..slots).map(|slot| areas.slot(at, slot).word()));
+            }
+            all.sort_unstable();
+            prop_assert!(all.is_sorted_by(|one, next| one < next), "no two share a word");
+            prop_assert!(all[0] == index.word() && *all.last().unwrap() < index.word() + words);
+        }
+
+        #[test]
+        fn a_bucket_follows_from_the_low_bits_and_its_halves_from_the_tag(
+            hash in any::<u64>(), min in 0..20_u32, more in 0..10_u32, epoch in any::<u32>(),
+        ) {
+            let areas = Areas::new(Offset::new(64), min, min + more, 21);
+            for exponent in min..=min + more {
+                let bucket = areas.bucket_of(hash, exponent, epoch);
+                let place = (exponent, hash & ((1 << exponent) - 1));
+                prop_assert_eq!(areas.place_of(bucket.at), place);
+                let upper = areas.tag(hash) & areas.tag_bit(exponent) != 0;
+                prop_assert_eq!(upper, hash >> exponent & 1 == 1);
+            }
+        }
+
+        #[test]
+        fn no_root_leads_outside_the_areas(
+            bits in any::<u64>(), hash in any::<u64>(), min in 0..8_u32, more in 0..5_u32,
+        ) {
+            let areas = Areas::new(Offset::new(64), min, min + more, 21);
+            let root = Root::from_bits(bits);
+            for bucket in [areas.bucket(hash, root), areas.heir(hash, root)].into_iter().flatten() {
+                let (exponent, _) = areas.place_of(bucket.at);
+                prop_assert!((min..=min + more).contains(&exponent));
+            }
+        }
+    }
+}
