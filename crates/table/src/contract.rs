@@ -311,6 +311,12 @@ pub trait Table: fmt::Debug + Send + Sync {
         let _ = buckets;
         Ok(self.stats().buckets)
     }
+
+    /// The change of size that is under way, if one is: what [`stats`](Table::stats) says of it,
+    /// without counting anything.
+    fn resizing(&self) -> Option<Resizing> {
+        self.stats().resizing
+    }
 }
 
 /// Attempts of a verb that reads first and then insists on what it read.

@@ -116,7 +116,7 @@ impl<M: Memory> CasBucket<M> {
             entries: self.len(),
             buckets,
             buckets_max: 1 << self.areas.exponent_max(),
-            resizing: self.resizing(),
+            resizing: self.resizing_now(),
             slots: buckets * u64::from(self.slots),
             bucket_histogram: histogram,
             probe_histogram: lines,

@@ -96,7 +96,7 @@
 //! | W3 | header, unlinking | release | – | the intent must be there before the block is out | a: remove a killed after it, its stores lost |
 //! | W4 | slot word → EMPTY | release | W1, G7 | who claims the slot must see it unlinked | a: replace a ‖ remove a, insert a ‖ get a |
 //! | G1 | root load | acquire | G2 | who sees a size must see its buckets open | see the ledger |
-//! | G2 | root and progress, a step | acquire-release | G1 | behind all that it says is done | see the ledger |
+//! | G2 | root and progress, a step | release | G1 | behind all that it says is done | see the ledger |
 //! | G3 | header → frozen | release | R1 | who fills from it must see the entries | see the ledger |
 //! | G4 | header → ready | release | R1 | behind the cleaning | see the ledger |
 //! | G5 | header → open, in an heir | release | R1 | behind the filling | see the ledger |
@@ -164,7 +164,7 @@ use shm_arena::{Arena, Geometry, Lease, Memory, SegmentError, Store, structure_f
 use crate::capabilities::Capabilities;
 use crate::contract::{
     ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Insert, Lookup, Put, Recovery,
-    Remove, Replace, Reservation, Rule, Seen, Stats, Table, Unlinked, Version,
+    Remove, Replace, Reservation, Resizing, Rule, Seen, Stats, Table, Unlinked, Version,
 };
 use crate::entry::identity_of;
 use crate::kind::Kind;
@@ -447,6 +447,10 @@ impl<M: Memory> Table for CasBucket<M> {
 
     fn adjust(&self, buckets: Option<u64>) -> Result<u64, Error> {
         self.adjust_to(buckets)
+    }
+
+    fn resizing(&self) -> Option<Resizing> {
+        self.resizing_now()
     }
 
     fn stats(&self) -> Stats {

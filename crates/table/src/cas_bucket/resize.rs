@@ -37,9 +37,10 @@ impl<M: Memory> CasBucket<M> {
 
     /// One change of the root.
     fn step_root(&self, from: Root, to: Root) -> bool {
-        // ORDERING(G2): acquire-release, pairs with G1; behind everything that makes it true.
+        // ORDERING(G2): release, pairs with G1; behind everything that makes it true, and behind
+        // the acquiring load of what it replaces.
         self.memory()
-            .compare_exchange(self.root_word(), from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
+            .compare_exchange(self.root_word(), from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
             .is_ok()
     }
 
@@ -50,9 +51,9 @@ impl<M: Memory> CasBucket<M> {
 
     fn set_progress(&self, at: Offset, from: Progress, root: Root, buckets: u64) -> bool {
         let to = Progress::new(root, buckets);
-        // ORDERING(G2): acquire-release: who sees that all are done sees them done.
+        // ORDERING(G2): release, likewise: who sees that all are done sees them done.
         self.memory()
-            .compare_exchange(at, from.bits(), to.bits(), Rmw::AcqRel, Load::Relaxed)
+            .compare_exchange(at, from.bits(), to.bits(), Rmw::Release, Load::Relaxed)
             .is_ok()
     }
 
@@ -313,8 +314,8 @@ impl<M: Memory> CasBucket<M> {
         Ok(root)
     }
 
-    /// What stats say of a change of size.
-    pub(super) fn resizing(&self) -> Option<Resizing> {
+    /// The `resizing` of the contract.
+    pub(super) fn resizing_now(&self) -> Option<Resizing> {
         let root = self.root();
         if root.is_settled() || !self.areas.has(root.exponent()) {
             return None;

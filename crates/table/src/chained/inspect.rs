@@ -33,15 +33,12 @@ impl<M: Memory> Chained<M> {
             bucket_counts(length);
             cursor.move_to(Cursor::behind(position, buckets));
         }
-        // Under the lock nobody sees one in the middle: what stands here is a dead owner's.
-        let size = self.size();
-        let resizing = Resizing { target: 1 << size.target, done: 0, steps: 1 };
         let geometry = self.arena.geometry();
         Stats {
             entries: self.len(),
             buckets: self.buckets(),
             buckets_max: 1 << self.exponent_max,
-            resizing: (!size.is_settled()).then_some(resizing),
+            resizing: self.resizing_now(),
             slots: 0,
             bucket_histogram: chains,
             probe_histogram: probes,
@@ -50,6 +47,14 @@ impl<M: Memory> Chained<M> {
             block_bytes: u64::from(geometry.slabs) * u64::from(geometry.slab_units) * 64,
             recoveries: self.arena.recoveries(),
         }
+    }
+
+    /// The `resizing` of the contract. Under the lock nobody sees a change of size in the middle:
+    /// what stands here is an owner's who works on it, or is dead.
+    pub(super) fn resizing_now(&self) -> Option<Resizing> {
+        let size = self.size();
+        let resizing = Resizing { target: 1 << size.target, done: 0, steps: 1 };
+        (!size.is_settled()).then_some(resizing)
     }
 
     /// The `dump` of the contract.

@@ -95,8 +95,8 @@ use shm_arena::{
 
 use crate::capabilities::{Capabilities, Progress, Verb};
 use crate::contract::{
-    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Recovery, Remove, Reservation, Rule,
-    Seen, Stats, Table, Unlinked, Version,
+    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Recovery, Remove, Reservation,
+    Resizing, Rule, Seen, Stats, Table, Unlinked, Version,
 };
 use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
 use crate::kind::Kind;
@@ -529,6 +529,10 @@ impl<M: Memory> Table for Chained<M> {
             locked.adjust(wanted.ilog2().min(self.exponent_max))?;
             Ok(self.buckets())
         })
+    }
+
+    fn resizing(&self) -> Option<Resizing> {
+        self.resizing_now()
     }
 
     fn stats(&self) -> Stats {

@@ -92,6 +92,7 @@ macro_rules! forward_table {
                 fn sorted(&self) -> Result<Vec<$crate::OwnedEntry>, $crate::Error>;
                 fn clear(&self) -> Result<u64, $crate::Error>;
                 fn adjust(&self, buckets: Option<u64>) -> Result<u64, $crate::Error>;
+                fn resizing(&self) -> Option<$crate::Resizing>;
             }
         }
     };
