@@ -67,9 +67,8 @@ impl<M: Memory> Arena<M> {
                         audit.find(format!("{block:?} is free and not wiped"));
                     }
                 }
-                BlockState::Live | BlockState::Pending if is_referenced => {}
-                BlockState::Pending | BlockState::Drain if is_named() => {}
-                BlockState::Live if is_named() => {}
+                BlockState::Used if is_referenced => {}
+                BlockState::Used | BlockState::Drain if is_named() => {}
                 BlockState::Damaged => audit.find(format!("{block:?} has a damaged word")),
                 state => {
                     audit.lost += 1;

@@ -16,14 +16,18 @@
 //! compare-exchange:
 //!
 //! ```text
-//! FREE ──► PENDING(owner) ──► LIVE ──► DRAIN(owner), generation + 1 ──► FREE
-//!            │   ▲    └───────────────────────▲  │ └──► DRAIN(other) once the owner is dead
-//!            │   └──── kept as a spare ──────────┘
-//!            └ LIVE goes to PENDING(owner), generation + 1, at once where it becomes the spare
+//! FREE ──► USED(owner) ──► DRAIN(owner), generation + 1 ──► FREE
+//!          │ ▲    ▲              └──► DRAIN(other) once the owner is dead
+//!          │ │    └── kept as a spare by who drains it
+//!          └─┘ USED(other), generation + 1, at once where whoever unlinked it keeps it as a spare
 //! ```
 //!
-//! Only the owner that the word names plainly stores into a block; the link to the next entry of a
-//! chain belongs to the owner of the chain's lock.
+//! Whether a used block is published, the index alone tells: publication changes no block word. So
+//! its word goes on naming the line that claimed it, which has no right to it any more: whoever
+//! unlinks it takes it out of use.
+//!
+//! Until it is published, only the owner that the word names plainly stores into a block; the link
+//! to the next entry of a chain belongs to the owner of the chain's lock.
 
 #![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 
@@ -69,10 +73,8 @@ impl fmt::Debug for Block {
 pub enum BlockState {
     /// Nobody's.
     Free,
-    /// Claimed, perhaps published, and still the owner's to give back.
-    Pending,
-    /// Published; whoever unlinks it drains it.
-    Live,
+    /// Claimed. The owner's to publish or give back; once published, that of whoever unlinks it.
+    Used,
     /// Unlinked or abandoned; the owner wipes and frees it.
     Drain,
     /// A pattern that no participant writes.
@@ -83,9 +85,8 @@ impl BlockState {
     const fn bits(self) -> u64 {
         match self {
             Self::Free => 0,
-            Self::Pending => 1,
-            Self::Live => 2,
-            Self::Drain => 3,
+            Self::Used => 1,
+            Self::Drain => 2,
             Self::Damaged => 15,
         }
     }
@@ -137,9 +138,8 @@ impl BlockWord {
     pub const fn state(self) -> BlockState {
         match (self.0 >> Self::STATE_SHIFT) & 15 {
             0 => BlockState::Free,
-            1 => BlockState::Pending,
-            2 => BlockState::Live,
-            3 => BlockState::Drain,
+            1 => BlockState::Used,
+            2 => BlockState::Drain,
             _ => BlockState::Damaged,
         }
     }
@@ -156,23 +156,23 @@ impl BlockWord {
 
     /// Claimed by this line, as a block that starts so many units into its granule.
     pub const fn claimed_by(self, owner: u32, start: u32) -> Self {
-        let word = Self::new(self.generation(), BlockState::Pending, owner);
+        let word = Self::new(self.generation(), BlockState::Used, owner);
         Self(word.0 | start as u64 & Self::START_MASK)
     }
 
     /// Kept by this line for its next claim.
-    pub const fn pending(self, owner: u32) -> Self {
-        self.with(self.generation(), BlockState::Pending, owner)
-    }
-
-    /// Published.
-    pub const fn live(self) -> Self {
-        self.with(self.generation(), BlockState::Live, 0)
+    pub const fn kept_by(self, owner: u32) -> Self {
+        self.with(self.generation(), BlockState::Used, owner)
     }
 
     /// Out of use, to be wiped and freed by this line; no earlier observation matches any more.
     pub const fn drained_by(self, owner: u32) -> Self {
         self.with(self.generation().wrapping_add(1), BlockState::Drain, owner)
+    }
+
+    /// Taken from the free blocks by this line, which does not use it and lets it go.
+    pub const fn withheld_by(self, owner: u32) -> Self {
+        self.with(self.generation(), BlockState::Drain, owner)
     }
 
     /// Handed from a dead owner to this line.
@@ -194,7 +194,7 @@ impl fmt::Debug for BlockWord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:?} generation {}", self.state(), self.generation())?;
         match self.state() {
-            BlockState::Pending | BlockState::Drain => write!(formatter, " line {}", self.owner()),
+            BlockState::Used | BlockState::Drain => write!(formatter, " line {}", self.owner()),
             _ => Ok(()),
         }
     }
@@ -281,18 +281,17 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_word_keeps_its_fields(
-            generation in 0..1_u64 << 40, state in 0..4_usize, owner in 0..=4095_u32,
+            generation in 0..1_u64 << 40, state in 0..3_usize, owner in 0..=4095_u32,
             start in 0..256_u32,
         ) {
-            let states =
-                [BlockState::Free, BlockState::Pending, BlockState::Live, BlockState::Drain];
+            let states = [BlockState::Free, BlockState::Used, BlockState::Drain];
             let word = BlockWord::new(generation, states[state], owner);
             prop_assert_eq!(word.generation(), generation);
             prop_assert_eq!(word.state(), states[state]);
             prop_assert_eq!(word.owner(), owner);
             prop_assert_eq!(word.drained_by(owner).generation(), (generation + 1) % (1 << 40));
             let claimed = word.claimed_by(owner, start);
-            for step in [claimed, claimed.live(), claimed.drained_by(1), claimed.pending(2)] {
+            for step in [claimed, claimed.drained_by(1), claimed.kept_by(2)] {
                 prop_assert_eq!(step.start(), start);
             }
             prop_assert_eq!(claimed.free().bits(), generation << 24);

@@ -4,7 +4,7 @@
 //!
 //! | id | site | order | pairs with | why no weaker |
 //! |---|---|---|---|---|
-//! | B1 | claim FREE → PENDING | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe |
+//! | B1 | claim FREE → USED | acquire-release | B4 of the last owner | the claimer's stores must follow the wipe |
 //! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" |
 
 use crate::block::{Block, BlockState, BlockWord, SizeClass};
@@ -199,7 +199,7 @@ impl<M: Memory> Lease<'_, M> {
         Claim::Elsewhere
     }
 
-    /// FREE → PENDING, whatever starts there.
+    /// FREE → USED, whatever starts there.
     pub(crate) fn take_free(&self, block: Block) -> Option<BlockWord> {
         let at = self.layout().block_word(block)?;
         let word = self.word(at);

@@ -17,6 +17,6 @@ impl<M: Memory> Arena<M> {
         if word.start() != self.layout().start_in_granule(block) {
             return None;
         }
-        matches!(word.state(), BlockState::Live | BlockState::Pending).then(|| word.generation())
+        (word.state() == BlockState::Used).then(|| word.generation())
     }
 }

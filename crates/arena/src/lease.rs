@@ -5,10 +5,10 @@
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
 //! | intent `new` | a free block whose hint may be gone | one block less to hint at | settling sets the hint |
-//! | the claim | a PENDING block named by `new` or `spare` | nothing | settling: LIVE if referenced, else drained and freed |
-//! | publication, before LIVE | a PENDING block that is referenced | the entry | settling makes it LIVE; a deleter may win |
-//! | unlinking, before DRAIN | a LIVE block named by `old`, unreferenced | the key absent | settling drains and frees it |
-//! | DRAIN or the spare's PENDING, within the wipe | a block named by `old`, `spare` or `reaping` | nothing | settling takes it over, wipes and frees it |
+//! | the claim | a used block named by `new` or `spare` | nothing | settling drains and frees what is unreferenced |
+//! | publication | a used block that is referenced and named | the entry | settling finds it referenced and leaves it |
+//! | unlinking, before it leaves use | a used block named by `old`, unreferenced | the key absent | settling drains and frees it |
+//! | leaving use, within the wipe | a block named by `old`, `spare` or `reaping` | nothing | settling takes it over, wipes and frees it |
 //! | FREE, before its hint | a free block without hint, named | one block less to hint at | settling sets the hint |
 //!
 //! # Orderings
@@ -16,11 +16,11 @@
 //! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
 //! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | none since slabs change their class: see the ledger |
-//! | B3 | leaving PENDING or LIVE | acquire-release | B1 | the drainer must see the whole entry | publication: put a killed under stores that are lost; the rest is redundant with R1 and R2 |
+//! | B3 | leaving use | acquire-release | B1 | the drainer must see the whole entry | put a, put b, then take a, take b ‖ take b, take a; the rest is redundant with R1 and R2 |
 //! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores | a, b: remove a, remove b, insert c killed under stores that are lost |
 //! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking | a: leave, join, remove a, insert b ‖ replace a, leave, join, get a |
 //! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" | insert a, insert b, then remove a, remove b ‖ insert c, get c ‖ get a, get b |
-//! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone | none: an exchange that releases comes before it |
+//! | B7 | clearing an intent | release | the reaper's acquiring verdict | a death must not show the intent cleared and its work undone | publication: put a killed under stores that are lost |
 //!
 //! `verification/orderings.toml` has each access, weakened: what failed, or why nothing does.
 
@@ -55,7 +55,7 @@ pub struct NoBlock {
     pub class: SizeClass,
 }
 
-/// A block that a lease claimed: PENDING and named in its line until it is published or abandoned.
+/// A block that a lease claimed: used and named in its line until it is published or abandoned.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Claimed {
@@ -142,7 +142,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.hold.is_unsettled()
     }
 
-    /// Claims a zeroed block of a class for an insertion; it is PENDING and named in the line.
+    /// Claims a zeroed block of a class for an insertion; it is named in the line.
     #[inline(always)]
     pub fn claim(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
         let spare = Claimed::from_words(self.hold.spare());
@@ -197,21 +197,16 @@ impl<'a, M: Memory> Lease<'a, M> {
         Some(Located { block, at })
     }
 
-    /// After publication: the block is the index's from here on, and any deleter's to drain.
+    /// After publication: the block is the index's from here on, and that of whoever unlinks it.
     #[inline(always)]
     pub fn published(&self, claimed: Claimed) {
-        if let Some(at) = self.layout().block_word(claimed.block()) {
-            // ORDERING(B3): acquire-release. A deleter may have drained the block meanwhile and
-            // wins.
-            let _ = self.step(at, claimed.word, claimed.word.live());
-        }
         let named = if self.is_spare(claimed) {
             self.hold.clear_spare();
             self.line.spare_block()
         } else {
             self.line.new_block()
         };
-        // ORDERING(B7): release, after the step that made the intent needless.
+        // ORDERING(B7): release, after the store of the index that made the intent needless.
         self.memory().store(named, 0, Store::Release);
     }
 
@@ -223,19 +218,15 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
     /// so what pointed to it is stale or damaged.
     ///
-    /// A block that still says PENDING is either published, or in a later life and somebody's who
-    /// has not published it. Recovery could not tell and would take it from its owner, so
-    /// `is_linked` is asked, after the word was read, whether the index links the block still.
+    /// A used block is either published, or in a later life and somebody's who has not published
+    /// it. Recovery could not tell and would take it from its owner, so `is_linked` is asked, after
+    /// the word was read, whether the index links the block still.
     #[inline(always)]
     pub fn intend(&self, located: Located, is_linked: impl FnOnce() -> bool) -> Option<Intended> {
         let Located { block, at } = located;
         let seen = self.word(at);
-        let is_published = match seen.state() {
-            BlockState::Live => true,
-            BlockState::Pending => is_linked(),
-            BlockState::Free | BlockState::Drain | BlockState::Damaged => false,
-        };
-        if !is_published || seen.start() != self.layout().start_in_granule(block) {
+        let is_here = seen.start() == self.layout().start_in_granule(block);
+        if seen.state() != BlockState::Used || !is_here || !is_linked() {
             return None;
         }
         // The generation first: the block is not named before its generation is there.
@@ -253,8 +244,9 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// After unlinking: takes the block out of use, lets the index forget it, wipes the words that
     /// were used, and keeps it as the line's spare or frees it.
     ///
-    /// What becomes the spare goes to PENDING at once, named first: to recovery, a drained block
-    /// and a claimed one that nobody published are the same.
+    /// What becomes the spare begins its next life at once, named first: to recovery, a drained
+    /// block and a used one that nobody published are the same. Where the step fails, the line that
+    /// claimed the block died naming it still, and recovery found it unlinked and took it.
     #[inline(always)]
     pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
         let Intended { block, at, seen } = intended;
@@ -262,15 +254,16 @@ impl<'a, M: Memory> Lease<'a, M> {
             return self.retire_to_free(intended, words, forget);
         }
         self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-        let next = seen.drained_by(self.number()).pending(self.number());
+        let next = seen.drained_by(self.number()).kept_by(self.number());
         // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
         if self.step(at, seen, next) {
             return self.keep(block, next, words, forget);
         }
-        self.retire_published(intended, words, forget);
+        self.memory().store(self.line.spare_block(), 0, Store::Release);
+        self.withdraw();
     }
 
-    /// Wipes a block that is PENDING and named as the spare, and keeps it.
+    /// Wipes a block that is this line's and named as the spare, and keeps it.
     #[inline(always)]
     fn keep(&self, block: Block, word: BlockWord, words: u64, forget: impl FnOnce()) {
         forget();
@@ -280,41 +273,16 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.withdraw();
     }
 
-    /// The same after the block's word was not what it had been: only its publisher's step from
-    /// PENDING to LIVE leaves the block to this line.
-    #[cold]
-    fn retire_published(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended { block, at, seen } = intended;
-        let word = self.word(at);
-        let next = word.drained_by(self.number()).pending(self.number());
-        let is_live = word.generation() == seen.generation() && word.state() == BlockState::Live;
-        // ORDERING(B3): acquire-release, likewise.
-        if is_live && self.step(at, word, next) {
-            return self.keep(block, next, words, forget);
-        }
-        self.memory().store(self.line.spare_block(), 0, Store::Release);
-        self.withdraw();
-    }
-
     /// Retires a block where the line has a spare already.
     #[inline(never)]
     fn retire_to_free(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended { block, at, mut seen } = intended;
-        // At most two turns: the publisher's PENDING → LIVE is the only step besides draining.
-        for _ in 0..2 {
-            let drained = seen.drained_by(self.number());
-            // ORDERING(B3): acquire-release, likewise.
-            if self.step(at, seen, drained) {
-                forget();
-                self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
-                self.free(block, at, drained);
-                break;
-            }
-            let word = self.word(at);
-            if word.generation() != seen.generation() || word.state() != BlockState::Live {
-                break;
-            }
-            seen = word;
+        let Intended { block, at, seen } = intended;
+        let drained = seen.drained_by(self.number());
+        // ORDERING(B3): acquire-release, likewise.
+        if self.step(at, seen, drained) {
+            forget();
+            self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
+            self.free(block, at, drained);
         }
         self.withdraw();
     }
@@ -348,9 +316,9 @@ impl<'a, M: Memory> Lease<'a, M> {
             return self.free(block, at, word);
         }
         self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-        let pending = word.pending(self.number());
-        if self.step(at, word, pending) {
-            self.hold.set_spare(Claimed { word: pending, ..claimed }.to_words());
+        let kept = word.kept_by(self.number());
+        if self.step(at, word, kept) {
+            self.hold.set_spare(Claimed { word: kept, ..claimed }.to_words());
         }
     }
 

@@ -3,7 +3,7 @@
 //! # Idea
 //!
 //! Whoever holds every block of a slab may do with it what it likes. So a line that finds no block
-//! of its class claims all blocks of an empty slab of another, exchanges the class in the slab's
+//! of its class withholds all blocks of an empty slab of another, exchanges the class in the slab's
 //! word, and lets go: each block leaves use once more, so its generation goes on and a claim that
 //! was under way under the old class fails. A block that anybody holds keeps its slab's class as it
 //! is.
@@ -19,6 +19,7 @@
 //! | C1 | the slab's class exchanged | acquire-release | C2 | what the old blocks' owners wiped is wiped for the new ones' |
 //! | C2 | the class read again after a claim | acquire | C1 | likewise |
 //! | B6 | hints set | release | the acquire of whoever takes one | relaxed hints get lost: a false "no block" |
+//! | B1 | a block withheld | acquire-release | B4 of the last owner | the next owner's stores must follow the wipe |
 //! | C3 | the intent cleared | release | a reaper's acquiring verdict | a death must not show the intent cleared and a block held |
 //!
 //! # Crash
@@ -26,7 +27,7 @@
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
 //! | the intent | a line that names a slab | nothing | settling: it holds no block of it |
-//! | some claims | blocks of the slab, claimed by a line that names the slab | a fuller slab | settling lets go of all that the line holds there |
+//! | some claims | blocks of the slab, withheld by a line that names the slab | a fuller slab | settling lets go of all that the line holds there |
 //! | the class | the same, of the new class | the same | likewise |
 //! | letting go, before the hints | free blocks without hints | fewer blocks to hint at | settling sets the slab's hints |
 
@@ -68,8 +69,8 @@ impl<M: Memory> Lease<'_, M> {
         let blocks = self.layout().slab_blocks(from);
         let held = (0..blocks)
             .take_while(|&number| {
-                let block = self.layout().block(slab, from, number);
-                self.take_free(block).is_some()
+                let at = self.layout().block_word(self.layout().block(slab, from, number));
+                at.is_some_and(|at| self.withhold(at))
             })
             .count();
         let holds_all = u32::try_from(held) == Ok(blocks);
@@ -96,10 +97,18 @@ impl<M: Memory> Lease<'_, M> {
         changed
     }
 
-    /// Frees a block that a line claimed and never wrote into: it is as wiped as it was.
+    /// FREE → DRAIN, in which no block of this line is that it does not name one by one: what is
+    /// used in the slab by the line's number may be published, and anybody's.
+    fn withhold(&self, at: Offset) -> bool {
+        let word = self.word(at);
+        // ORDERING(B1): acquire-release, pairs with B4 of the last owner.
+        word.state() == BlockState::Free && self.step(at, word, word.withheld_by(self.number()))
+    }
+
+    /// Frees a block that a line withholds and never wrote into: it is as wiped as it was.
     fn let_go(&self, at: Offset, line: u32) {
         let word = self.word(at);
-        if word.state() == BlockState::Pending && word.owner() == line {
+        if word.state() == BlockState::Drain && word.owner() == line {
             let _ = self.step(at, word, word.drained_by(line).free());
         }
     }

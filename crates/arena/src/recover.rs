@@ -202,8 +202,7 @@ impl<M: Memory> Lease<'_, M> {
                     self.hint_at(block);
                     return Settled::Kept;
                 }
-                BlockState::Pending => named || unlinked,
-                BlockState::Live => unlinked,
+                BlockState::Used => named || unlinked,
                 BlockState::Drain => named,
                 BlockState::Damaged => false,
             };
@@ -213,16 +212,8 @@ impl<M: Memory> Lease<'_, M> {
             if word.state() != BlockState::Drain {
                 match index.references(block) {
                     None => return Settled::Unknown,
+                    Some(true) => return Settled::Kept,
                     Some(false) => {}
-                    Some(true) if word.state() == BlockState::Live || !named => {
-                        return Settled::Kept;
-                    }
-                    Some(true) => {
-                        if self.step_of(block, word, word.live()) {
-                            return Settled::Kept;
-                        }
-                        continue;
-                    }
                 }
             }
             if self.reap_block(block, word, index) {

@@ -160,8 +160,7 @@ impl<'a, M: Memory> Locked<'a, M> {
         }
         self.relink(Link::Head(head), block.unit().into());
         self.lease.published(claimed);
-        let entries = self.table.count().wrapping_add(1);
-        self.table.set_count(entries);
+        let entries = self.table.count_added();
         // The entry is in. Damage that growing meets, the next verb reports.
         let _ = self.grow_if_crowded(entries);
         Ok(())

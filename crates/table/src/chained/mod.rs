@@ -51,6 +51,7 @@
 //! | L2 | lock given back | release | L1 | likewise | insert a ‖ insert a, get a |
 //! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | insert a or remove a killed after it, its stores lost |
 //! | L4 | store to size or moving | release | L1 after a death | the name must be there before the entry leaves its chain, the moves before the size that says so | death while adjusting |
+//! | L5 | an insertion counted | release | L1 after a death | an insertion that has returned must be there | insert a killed after it has returned, its stores lost |
 //!
 //! # Crash
 //!

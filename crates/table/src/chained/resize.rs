@@ -1,6 +1,6 @@
 //! Growing and shrinking: every entry whose bucket changes is moved, one at a time, under the lock.
 
-use shm_arena::{Block, Load, Memory, Offset, Store};
+use shm_arena::{Block, Load, Memory, Offset, Rmw, Store};
 
 use super::lock::Locked;
 use super::{Chained, Link};
@@ -69,6 +69,14 @@ impl<M: Memory> Chained<M> {
     #[inline]
     pub(super) fn count(&self) -> u64 {
         self.memory().load(self.count_word(), Load::Relaxed)
+    }
+
+    /// Counts one more, behind the store that put it in; gives the new count.
+    #[inline(always)]
+    pub(super) fn count_added(&self) -> u64 {
+        // ORDERING(L5): release. An exchange, the last of an insertion: once it has returned, no
+        // death takes the entry back with stores that nobody saw.
+        self.memory().fetch_add(self.count_word(), 1, Rmw::Release).wrapping_add(1)
     }
 
     #[inline]
