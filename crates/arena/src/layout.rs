@@ -211,6 +211,14 @@ impl Layout {
         self.block_words + u64::from(number)
     }
 
+    /// The block that starts so many units into the granule with this number; `None` where none
+    /// can. Takes any start.
+    #[inline(always)]
+    pub(crate) fn block_in(&self, number: u32, start: u32) -> Option<Block> {
+        let unit = self.first_unit.wrapping_add((number << self.granule_shift) + start);
+        (start < self.geometry.block_units_min).then_some(Block::new(unit))
+    }
+
     /// The slab that the granule of a block word lies in, and the units before it in that slab.
     pub(crate) const fn granule_at(&self, number: u32) -> (u32, u32) {
         let unit = number << self.granule_shift;

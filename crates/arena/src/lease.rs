@@ -27,6 +27,7 @@
 use crate::arena::Arena;
 use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
 use crate::layout::Layout;
+use crate::liveness::RecordIndex;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 use crate::participant::Line;
 use crate::pool::{Hold, SpareWords};
@@ -135,6 +136,13 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.number as u32
     }
 
+    /// The record in whose name the lessee acts.
+    #[inline(always)]
+    pub(crate) fn record(&self) -> RecordIndex {
+        // There is no lease without one.
+        self.arena.identity().map_or(RecordIndex(u32::MAX), |identity| identity.record)
+    }
+
     /// Whether the last lessee unwound in the middle: then [`settle_own`](Self::settle_own) comes
     /// before anything else.
     #[inline]
@@ -195,6 +203,14 @@ impl<'a, M: Memory> Lease<'a, M> {
         let at = self.layout().block_word(block)?;
         self.memory().prefetch(at, 1);
         Some(Located { block, at })
+    }
+
+    /// The same of the block whose word has this number, if a used one starts there.
+    #[inline(always)]
+    pub(crate) fn locate_number(&self, number: u32) -> Option<Located> {
+        let at = self.layout().numbered_block_word(number);
+        let start = BlockWord::from_bits(self.memory().load(at, Load::Relaxed)).start();
+        self.layout().block_in(number, start).map(|block| Located { block, at })
     }
 
     /// After publication: the block is the index's from here on, and that of whoever unlinks it.

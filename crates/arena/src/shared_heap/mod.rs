@@ -157,14 +157,21 @@ impl<M: Memory> SharedHeap<M> {
         &self.arena
     }
 
-    /// A lease on a line in order.
+    /// A lease on a line in order. `None`: see [`Arena::lease_error`].
+    #[inline(always)]
+    fn try_lease(&self) -> Option<Lease<'_, M>> {
+        let lease = self.arena.try_lease()?;
+        if lease.is_unsettled() { self.settled(lease) } else { Some(lease) }
+    }
+
     fn lease(&self) -> Result<Lease<'_, M>, HeapError> {
-        let lease = self.arena.lease()?;
-        // The heap's index always answers.
-        if lease.is_unsettled() && !lease.settle_own(self) {
-            return Err(HeapError::Corrupt { what: "owner word", number: 0 });
-        }
-        Ok(lease)
+        self.try_lease().ok_or_else(|| self.arena.lease_error().into())
+    }
+
+    /// Puts the line of a lessee that unwound in order. The heap's index always answers.
+    #[cold]
+    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Option<Lease<'a, M>> {
+        lease.settle_own(self).then_some(lease)
     }
 
     /// This process's record.
@@ -178,17 +185,17 @@ impl<M: Memory> SharedHeap<M> {
     ///
     /// [`HeapError::TooLarge`], [`HeapError::NoMemory`] after a recovery found nothing either.
     pub fn allocate(&self, bytes: u64) -> Result<Allocation, HeapError> {
-        let bytes_max = self.maximum();
-        let class = self.arena.class_for(bytes.div_ceil(8).max(1));
-        let (Some(class), true) = (class, bytes <= bytes_max) else {
-            return Err(HeapError::TooLarge { bytes, bytes_max });
+        let Some(class) = self.arena.class_for(bytes.div_ceil(8)) else {
+            return Err(HeapError::TooLarge { bytes, bytes_max: self.maximum() });
         };
-        let lease = self.lease()?;
+        let Some(lease) = self.try_lease() else {
+            return Err(self.arena.lease_error().into());
+        };
         let claimed = match lease.claim(class) {
             Ok(claimed) => claimed,
             Err(_) => self.claim_after_recovery(class, bytes, &lease)?,
         };
-        self.own(claimed, bytes, &lease)
+        Ok(self.own(claimed, bytes, &lease))
     }
 
     #[cold]
@@ -205,14 +212,9 @@ impl<M: Memory> SharedHeap<M> {
 
     /// The step by which a claimed block is this process's allocation.
     #[inline(always)]
-    fn own(
-        &self,
-        claimed: Claimed,
-        bytes: u64,
-        lease: &Lease<'_, M>,
-    ) -> Result<Allocation, HeapError> {
+    fn own(&self, claimed: Claimed, bytes: u64, lease: &Lease<'_, M>) -> Allocation {
         let number = self.arena.layout().granule(claimed.block()).unwrap_or(u32::MAX);
-        let (generation, me) = (claimed.generation(), self.me()?);
+        let (generation, me) = (claimed.generation(), lease.record());
         let owner = OwnerWord::new(generation, Holder::Process(me));
         self.touch(me, number);
         let size = SizeWord::new(generation, bytes);
@@ -221,7 +223,7 @@ impl<M: Memory> SharedHeap<M> {
         // freed the block afterwards, and a stale exchange fails on the generation.
         self.memory().store(self.owner_at(number), owner.bits(), Store::Release);
         lease.published(claimed);
-        Ok(Allocation { number, heap: self.tag, generation })
+        Allocation { number, heap: self.tag, generation }
     }
 
     /// Allocates `count` times `size` bytes, all zero, as every allocation here is.
@@ -247,35 +249,52 @@ impl<M: Memory> SharedHeap<M> {
     /// [`HeapError::Freed`] if that was done already, by anybody; of several that try at once one
     /// succeeds. [`HeapError::NotOwner`], [`HeapError::Kept`] for one under a root.
     pub fn free(&self, allocation: Allocation) -> Result<(), HeapError> {
-        let owner = self.owner_of(allocation)?;
-        match owner.holder() {
-            Holder::Kept => {}
-            _ => self.check_mine(allocation, owner)?,
-        }
-        let lease = self.lease()?;
+        let owner = match self.mine(allocation) {
+            Some(owner) => owner,
+            None => self.owner_to_free(allocation)?,
+        };
+        let Some(lease) = self.try_lease() else {
+            return Err(self.arena.lease_error().into());
+        };
         if self.release(allocation.number, owner, &lease) {
             return Ok(());
         }
         Err(HeapError::Freed { allocation })
     }
 
+    /// The owner word of an allocation that is this process's, whoever asks: a forked child gets no
+    /// lease.
+    #[inline(always)]
+    fn mine(&self, allocation: Allocation) -> Option<OwnerWord> {
+        let me = self.arena.identity()?.record;
+        let is_here = allocation.heap == self.tag && allocation.number < self.blocks;
+        let owner = is_here.then(|| self.owner(allocation.number))?;
+        owner.is_of(allocation.generation, me).then_some(owner)
+    }
+
+    /// The owner word of an allocation that may be freed though it is not this process's.
+    #[cold]
+    fn owner_to_free(&self, allocation: Allocation) -> Result<OwnerWord, HeapError> {
+        let owner = self.owner_of(allocation)?;
+        if owner.holder() != Holder::Kept {
+            self.check_mine(allocation, owner)?;
+        }
+        Ok(owner)
+    }
+
     /// Takes a block from its owner and retires it. `false`: another hand was quicker.
-    #[inline]
+    #[inline(always)]
     fn release(&self, number: u32, owner: OwnerWord, lease: &Lease<'_, M>) -> bool {
         let is_owned = || self.owner(number) == owner;
-        let Some((block, class)) = self.block(number) else {
-            return false;
-        };
-        let Some(intended) =
-            lease.locate(block).and_then(|located| lease.intend(located, is_owned))
-        else {
+        let located = lease.locate_number(number);
+        let Some(intended) = located.and_then(|located| lease.intend(located, is_owned)) else {
             return false;
         };
         if !self.exchange_owner(number, owner, Holder::Nobody) {
             lease.withdraw();
             return false;
         }
-        lease.retire(intended, u64::from(class.units()) * UNIT_WORDS, || {});
+        lease.retire(intended, u64::MAX, || {});
         true
     }
 
@@ -290,7 +309,7 @@ impl<M: Memory> SharedHeap<M> {
         self.check_mine(allocation, self.owner_of(allocation)?)?;
         let size = self.size_word(allocation)?;
         let (block, class) = self.block_of(allocation)?;
-        if self.arena.class_for(bytes.div_ceil(8).max(1)) == Some(class) {
+        if self.arena.class_for(bytes.div_ceil(8)) == Some(class) {
             if bytes < size.bytes() {
                 self.zero_tail(block, bytes, size.bytes());
             }
@@ -484,11 +503,13 @@ impl<M: Memory> SharedHeap<M> {
         self.arena.numbered_block(number)
     }
 
+    #[inline(always)]
     fn owner(&self, number: u32) -> OwnerWord {
         // ORDERING(H2): acquire, pairs with H1 and H3.
         OwnerWord::from_bits(self.memory().load(self.owner_at(number), Load::Acquire))
     }
 
+    #[inline(always)]
     fn exchange_owner(&self, number: u32, owner: OwnerWord, to: Holder) -> bool {
         // ORDERING(H3): acquire-release, pairs with H2.
         self.memory()
@@ -502,10 +523,12 @@ impl<M: Memory> SharedHeap<M> {
             .is_ok()
     }
 
+    #[inline(always)]
     fn owner_at(&self, number: u32) -> Offset {
         self.arena.layout().index() + (before_blocks(self.roots) + 2 * u64::from(number))
     }
 
+    #[inline(always)]
     fn size_at(&self, number: u32) -> Offset {
         self.owner_at(number) + 1
     }

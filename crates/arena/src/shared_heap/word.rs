@@ -83,6 +83,13 @@ impl OwnerWord {
         }
     }
 
+    /// Whether this is the word of a block in this life that a process of this record owns.
+    #[inline(always)]
+    pub(super) const fn is_of(self, generation: u64, record: RecordIndex) -> bool {
+        let holder = Self::new(0, Holder::Process(record)).0;
+        self.generation() == generation && self.0 & LOW_MASK == holder
+    }
+
     /// The same life of the block in other hands.
     pub(super) const fn held_by(self, holder: Holder) -> Self {
         Self::new(self.generation(), holder)

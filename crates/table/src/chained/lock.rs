@@ -18,11 +18,15 @@ pub(super) struct Locked<'a, M: Memory> {
 
 impl<M: Memory> Chained<M> {
     /// Runs a verb under the lock.
+    #[inline(always)]
     pub(super) fn under_lock<'a, T>(
         &'a self,
         verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut locked = self.lock(self.arena.lease()?)?;
+        let mut locked = match self.lock_at_once() {
+            Some(locked) => locked,
+            None => self.lock()?,
+        };
         let outcome = verb(&mut locked);
         locked.unlock();
         outcome
@@ -33,7 +37,7 @@ impl<M: Memory> Chained<M> {
         &'a self,
         verb: impl FnOnce(&mut Locked<'a, M>) -> Result<T, Error>,
     ) -> Result<(Lease<'a, M>, T), Error> {
-        let mut locked = self.lock(self.arena.lease()?)?;
+        let mut locked = self.lock()?;
         let outcome = verb(&mut locked);
         let lease = locked.unlock();
         outcome.map(|claimed| (lease, claimed))
@@ -62,20 +66,40 @@ impl<M: Memory> Chained<M> {
         outcome
     }
 
-    fn lock<'a>(&'a self, lease: Lease<'a, M>) -> Result<Locked<'a, M>, Error> {
-        self.try_lock(lease).map_err(|(error, _)| error)
+    /// The lock where it is free, for a line that is in order; `None` where either takes more.
+    ///
+    /// Nothing that is not needed then passes through memory here: a verb would wait for it.
+    #[inline(always)]
+    fn lock_at_once(&self) -> Option<Locked<'_, M>> {
+        let lease = self.arena.try_lease()?;
+        if lease.is_unsettled() {
+            return None;
+        }
+        let locked = Locked::new(self, lease);
+        if !locked.take_from(0) {
+            return None;
+        }
+        if !self.size().is_settled() {
+            // Its last owner died adjusting.
+            locked.unlock();
+            return None;
+        }
+        Some(locked)
+    }
+
+    /// Waits for the lock.
+    #[cold]
+    fn lock(&self) -> Result<Locked<'_, M>, Error> {
+        self.try_lock(self.arena.lease()?).map_err(|(error, _)| error)
     }
 
     /// Takes the lock: from nobody, or from the dead.
     ///
     /// CRASH(lock): the word names the owner at the instant at which it owns.
     fn try_lock<'a>(&'a self, lease: Lease<'a, M>) -> Result<Locked<'a, M>, (Error, Lease<'a, M>)> {
-        let word = self.arena.identity().map_or(0, |identity| {
-            let owner = u64::from(identity.record.0) << 16 | u64::from(lease.number() + 1);
-            u64::from(identity.incarnation) << 32 | owner
-        });
         let unsettled = lease.is_unsettled();
-        let mut locked = Locked { table: self, lease, word, written: None };
+        let mut locked = Locked::new(self, lease);
+        let word = locked.word;
         let backoff = Backoff::new();
         let mut since_ms = None;
         // Bounded by the clock, and by turns where the clock stands still.
@@ -123,6 +147,17 @@ impl<M: Memory> Chained<M> {
 }
 
 impl<'a, M: Memory> Locked<'a, M> {
+    /// What a line is that owns the lock as soon as it has taken it.
+    #[inline(always)]
+    fn new(table: &'a Chained<M>, lease: Lease<'a, M>) -> Self {
+        let word = table.arena.identity().map_or(0, |identity| {
+            let owner = u64::from(identity.record.0) << 16 | u64::from(lease.number() + 1);
+            u64::from(identity.incarnation) << 32 | owner
+        });
+        Self { table, lease, word, written: None }
+    }
+
+    #[inline(always)]
     fn take_from(&self, owner: u64) -> bool {
         // ORDERING(L1): acquire, pairs with L2 of the last owner; a dead owner's stores are
         // acquired by the verdict. Release, pairs with L0.
@@ -133,6 +168,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Gives the lock back. Not a `Drop`: an unwinding owner keeps the lock, and it is taken over.
+    #[inline(always)]
     fn unlock(self) -> Lease<'a, M> {
         // ORDERING(L2): release, pairs with L1. Nobody takes the lock from the living, so there is
         // nothing to compare.
@@ -141,6 +177,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Points a link elsewhere: the one store by which a chain changes.
+    #[inline(always)]
     pub(super) fn relink(&self, link: Link<'a, M>, to: u64) {
         match link {
             // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
@@ -150,6 +187,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Adds an entry at the head of its chain.
+    #[inline(always)]
     pub(super) fn add(&mut self, bucket: u64, prepared: &Prepared<'_>) -> Result<(), Error> {
         let claimed = self.write(prepared)?;
         let block = claimed.block();
@@ -167,36 +205,46 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Writes an entry into a block, after recovery if there is none.
+    #[inline(always)]
     pub(super) fn write(&mut self, prepared: &Prepared<'_>) -> Result<Claimed, Error> {
         if let Some(written) = self.written.take() {
             return Ok(written);
         }
-        let table = self.table;
-        match prepared.write(&self.lease, table.memory()) {
-            Err(error @ Error::NoBlock { .. }) => {
-                if table.arena.recover(&self.lease, &Chains(table)).blocks == 0 {
-                    return Err(error);
-                }
-                prepared.write(&self.lease, table.memory())
-            }
-            written => written,
+        match prepared.write(&self.lease, self.table.memory()) {
+            Ok(written) => Ok(written),
+            Err(error) => self.write_after_recovery(prepared, error),
         }
     }
 
+    #[cold]
+    fn write_after_recovery(
+        &self,
+        prepared: &Prepared<'_>,
+        error: Error,
+    ) -> Result<Claimed, Error> {
+        let table = self.table;
+        let is_full = matches!(error, Error::NoBlock { .. });
+        if !is_full || table.arena.recover(&self.lease, &Chains(table)).blocks == 0 {
+            return Err(error);
+        }
+        prepared.write(&self.lease, table.memory())
+    }
+
     /// Puts an entry where another one is.
+    #[inline(always)]
     pub(super) fn exchange(
         &mut self,
         found: Found<'a, M>,
         prepared: &Prepared<'_>,
     ) -> Result<(), Error> {
+        // The old block's word comes near while the new block is written.
+        let located = self.lease.locate(found.block);
         let claimed = self.write(prepared)?;
         let block = claimed.block();
         if let Some(entry) = EntryView::new(&self.table.arena, block) {
             entry.set_next(found.entry.next(), Store::Relaxed);
         }
-        let Some(intended) =
-            self.lease.locate(found.block).and_then(|located| self.lease.intend(located, || true))
-        else {
+        let Some(intended) = located.and_then(|located| self.lease.intend(located, || true)) else {
             self.lease.abandon(claimed, prepared.shape.words(), || {});
             let word = found.block.offset().word();
             return Err(Error::Corrupt { what: "linked block", word });
@@ -208,6 +256,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Takes an entry out of its chain.
+    #[inline(always)]
     pub(super) fn unlink(&mut self, found: Found<'a, M>) -> Result<(), Error> {
         let Some(intended) =
             self.lease.locate(found.block).and_then(|located| self.lease.intend(located, || true))

@@ -110,6 +110,10 @@ pub struct Chained<M> {
     arena: Arena<M>,
     /// Most buckets, by their exponent.
     exponent_max: u32,
+    /// Most buckets, less one.
+    bucket_mask_max: u64,
+    /// As many links as there are blocks, and the last one; more are a cycle.
+    links_max: u64,
     /// Whether the number of buckets follows the number of entries.
     adjusts: bool,
     identity: u64,
@@ -163,28 +167,33 @@ impl<M: Memory> Chained<M> {
         &self.arena
     }
 
+    #[inline(always)]
     fn memory(&self) -> &M {
         self.arena.memory()
     }
 
+    #[inline(always)]
     fn buckets(&self) -> u64 {
         1 << self.size().now
     }
 
     /// The head of a bucket; its index is masked, so every offset lies in the index.
+    #[inline(always)]
     fn head(&self, bucket: u64) -> Offset {
-        self.arena.layout().index() + (bucket & ((1 << self.exponent_max) - 1))
+        self.arena.layout().index() + (bucket & self.bucket_mask_max)
     }
 
     fn endless(&self, bucket: u64) -> Error {
         Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() }
     }
 
+    #[inline(always)]
     fn lock_word(&self) -> Offset {
         self.arena.layout().control()
     }
 
     /// Walks one chain for a key.
+    #[inline(always)]
     fn find(&self, bucket: u64, hash: u64, key: &[u8]) -> Result<Option<Found<'_, M>>, Error> {
         self.seek(bucket, |found| {
             found.entry.hash() == hash && found.entry.has_key(found.shape, key)
@@ -192,6 +201,7 @@ impl<M: Memory> Chained<M> {
     }
 
     /// Walks one chain for an entry.
+    #[inline(always)]
     fn seek<'a>(
         &'a self,
         bucket: u64,
@@ -199,7 +209,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<Option<Found<'a, M>>, Error> {
         let mut link = Link::Head(self.head(bucket));
         let mut next = self.memory().load(self.head(bucket), Load::Relaxed);
-        for _ in 0..=self.blocks_max() {
+        for _ in 0..self.links_max {
             if next == 0 {
                 return Ok(None);
             }
@@ -219,6 +229,7 @@ impl<M: Memory> Chained<M> {
     }
 
     /// What `read` makes of a key's entry, or of its absence, under the lock.
+    #[inline(always)]
     fn read_with<T>(
         &self,
         key: &[u8],
@@ -230,6 +241,7 @@ impl<M: Memory> Chained<M> {
         self.under_lock(|_| read(self.find(self.bucket(hash), hash, key)?))
     }
 
+    #[inline(always)]
     fn entry_at<'a>(&'a self, link: Link<'a, M>, next: u64) -> Result<Found<'a, M>, Error> {
         let unit = u32::try_from(next).ok();
         let view = unit.and_then(|unit| {
@@ -240,12 +252,6 @@ impl<M: Memory> Chained<M> {
         view.ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })
     }
 
-    /// More links than this are a cycle.
-    fn blocks_max(&self) -> u64 {
-        let geometry = self.arena.geometry();
-        u64::from(geometry.slabs) * u64::from(geometry.slab_units / geometry.block_units_min)
-    }
-
     /// Visits one chain. Only under the lock, or on a quiescent table.
     fn walk(
         &self,
@@ -254,7 +260,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<(), Error> {
         let mut link = Link::Head(self.head(bucket));
         let mut next = self.memory().load(self.head(bucket), Load::Acquire);
-        for _ in 0..=self.blocks_max() {
+        for _ in 0..self.links_max {
             if next == 0 {
                 return Ok(());
             }
@@ -290,6 +296,7 @@ impl<M: Memory> Chained<M> {
     }
 
     /// An update under the lock, of an entry that `locked` writes or has written.
+    #[inline(always)]
     fn update_under<'a>(
         &'a self,
         locked: &mut Locked<'a, M>,
@@ -364,8 +371,12 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
             let found = format!("{buckets} up to {buckets_max}");
             return Err(SegmentError::header("buckets", found, arena.geometry().index_words));
         }
+        let geometry = arena.geometry();
+        let slab_blocks = u64::from(geometry.slab_units / geometry.block_units_min);
         Ok(Self {
             exponent_max: buckets_max.trailing_zeros(),
+            bucket_mask_max: buckets_max - 1,
+            links_max: u64::from(geometry.slabs) * slab_blocks + 1,
             adjusts: adjusts != 0,
             identity: identity_of(&arena),
             arena,

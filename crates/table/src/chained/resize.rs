@@ -97,6 +97,7 @@ impl<M: Memory> Chained<M> {
 
 impl<'a, M: Memory> Locked<'a, M> {
     /// Doubles the buckets above two entries a bucket.
+    #[inline(always)]
     pub(super) fn grow_if_crowded(&mut self, entries: u64) -> Result<(), Error> {
         let table = self.table;
         let now = table.size().now;
@@ -107,6 +108,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Halves the buckets below half an entry a bucket.
+    #[inline(always)]
     pub(super) fn shrink_if_sparse(&mut self, entries: u64) -> Result<(), Error> {
         let table = self.table;
         let now = table.size().now;
@@ -120,6 +122,7 @@ impl<'a, M: Memory> Locked<'a, M> {
     ///
     /// CRASH(adjust): from the first store until the last one the size says that entries move, and
     /// whoever takes the lock from the dead goes on where it stopped, before anything else.
+    #[cold]
     pub(super) fn adjust(&mut self, target: u32) -> Result<(), Error> {
         let size = self.table.size();
         self.table.set_size(Size { target, ..size });
@@ -169,7 +172,7 @@ impl<'a, M: Memory> Locked<'a, M> {
         let mut link = Link::Head(table.head(bucket));
         let mut next = table.memory().load(table.head(bucket), Load::Relaxed);
         let mut behind = 0;
-        for _ in 0..=table.blocks_max() {
+        for _ in 0..table.links_max {
             if next == 0 {
                 return Ok(behind);
             }
