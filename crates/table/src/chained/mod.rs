@@ -213,6 +213,7 @@ impl<M: Memory> Chained<M> {
             if next == 0 {
                 return Ok(None);
             }
+            self.prefetch_entry(next);
             let found = self.entry_at(link, next)?;
             if is_wanted(&found) {
                 return Ok(Some(found));
@@ -285,6 +286,18 @@ impl<M: Memory> Chained<M> {
     #[inline]
     fn prefetch(&self, hash: u64) {
         self.memory().prefetch(self.head(self.bucket(hash)), 1);
+    }
+
+    /// Asks for all of an entry, and for its block's word, before its first line tells whether it
+    /// is the one: what a verb then copies, wipes or exchanges has come together with that line.
+    #[inline(always)]
+    fn prefetch_entry(&self, next: u64) {
+        #[expect(clippy::cast_possible_truncation, reason = "a hint")]
+        let block = Block::new(next as u32);
+        self.memory().prefetch(block.offset() + 8, 24);
+        if let Some(word) = self.arena.layout().block_word(block) {
+            self.memory().prefetch(word, 1);
+        }
     }
 
     /// The version of the entry in a block. Only under the lock.
