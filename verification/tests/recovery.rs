@@ -35,12 +35,10 @@ struct RecoverRecover(Fault);
 impl Model for RecoverRecover {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, self.0);
-        somebody_dies(&stage);
-        // Both have attached before either begins: a newcomer might get the dead one's record, and
-        // free by itself what that one owned.
+        // Both have attached before anybody dies: a newcomer recovers by itself.
         let places = [1, 2].map(|other| stage.world.place(other));
-        let heaps = places.each_ref().map(|place| stage.join_at(place));
-        let [first, second] = heaps;
+        let [first, second] = places.each_ref().map(|place| stage.join_at(place));
+        somebody_dies(&stage);
         let begin = |place, heap: Heap<X>| -> Participant<_> {
             stage.world.spawn(place, move || heap.recover().expect("a line"))
         };
@@ -55,6 +53,11 @@ fn expect_freed_once<X: Execution>(stage: &Stage<X>, recovered: &[HeapRecovered]
     let processes: u32 = recovered.iter().map(|one| one.processes).sum();
     let blocks: u32 = recovered.iter().map(|one| one.blocks).sum();
     assert_eq!((processes, blocks), (1, DEAD_BLOCKS), "recovered once: {recovered:?}");
+    expect_counted_once(stage);
+}
+
+/// What recoveries that are over say they did, together, and that it is done.
+fn expect_counted_once<X: Execution>(stage: &Stage<X>) {
     let counted = stage.heap.arena().recoveries();
     assert_eq!((counted.processes, counted.blocks), (1, u64::from(DEAD_BLOCKS)), "counted once");
     stage.check();
@@ -66,6 +69,23 @@ fn expect_freed_once<X: Execution>(stage: &Stage<X>, recovered: &[HeapRecovered]
     stage.check();
 }
 
+/// attach ‖ attach after a death: both may notice it, and nobody calls for a recovery.
+struct Newcomers(Fault);
+
+impl Model for Newcomers {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 4, self.0);
+        somebody_dies(&stage);
+        let others = [1, 2].map(|other| {
+            let place = stage.world.place(other);
+            let join = stage.joiner(&place);
+            stage.world.spawn(&place, join)
+        });
+        let _heaps = others.map(|other| finished(other.join()));
+        expect_counted_once(&stage);
+    }
+}
+
 /// A recovery is killed, the next one too, and a third one finishes.
 struct Relay {
     kills: [Kill; 2],
@@ -75,10 +95,14 @@ struct Relay {
 impl Model for Relay {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, self.fault);
+        let places = [1, 2].into_iter().zip(self.kills);
+        let victims = places.map(|(other, kill)| {
+            let place = stage.world.mortal_place(other, kill);
+            (stage.join_at(&place), place)
+        });
+        let victims: Vec<_> = victims.collect();
         somebody_dies(&stage);
-        for (participant, kill) in [1, 2].into_iter().zip(self.kills) {
-            let place = stage.world.mortal_place(participant, kill);
-            let heap = stage.join_at(&place);
+        for (heap, place) in victims {
             let _ = stage.world.spawn(&place, move || heap.recover().map(drop)).join();
         }
         let _ = stage.heap.recover().expect("a line");
@@ -97,11 +121,11 @@ struct Takeover {
 impl Model for Takeover {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, Fault::None);
+        let (place, other) = (stage.world.mortal_place(1, self.kill), stage.world.place(2));
+        let (heap, second) = (stage.join_at(&place), stage.join_at(&other));
         somebody_dies(&stage);
-        let place = stage.world.mortal_place(1, self.kill);
-        let heap = stage.join_at(&place);
         let victim = stage.world.spawn(&place, move || heap.recover().map(drop));
-        let survivor = stage.spawn(2, |heap| heap.recover().expect("a line"));
+        let survivor = stage.world.spawn(&other, move || second.recover().expect("a line"));
         let _ = victim.join();
         finished(survivor.join());
         let _ = stage.heap.recover().expect("a line");
@@ -111,19 +135,38 @@ impl Model for Takeover {
     }
 }
 
-fn recoveries_on<E: Engine>(engine: &E, budget: &Budget) {
-    let outcome = engine.run(&Arc::new(RecoverRecover(Fault::None)), budget);
+fn passes_on<E: Engine, P: Model>(engine: &E, budget: &Budget, model: &Arc<P>) {
+    let outcome = engine.run(model, budget);
     println!("{}: {outcome}", engine.name());
     outcome.expect_pass(&engine.name());
 }
 
+fn passes<P: Model>(model: P) {
+    let model = Arc::new(model);
+    passes_on(&LoomEngine, &Budget::executions(4_000).preemptions(2), &model);
+    passes_on(&DepthFirstEngine, &Budget::executions(4_000).preemptions(1), &model);
+    passes_on(&ViewEngine::default(), &Budget::executions(2_000), &model);
+    passes_on(&ShuttleEngine::RANDOM, &Budget::executions(2_000), &model);
+    passes_on(&ShuttleEngine::PCT, &Budget::executions(2_000), &model);
+}
+
 #[test]
 fn two_recoveries_at_once_free_each_block_once() {
-    recoveries_on(&LoomEngine, &Budget::executions(4_000).preemptions(2));
-    recoveries_on(&DepthFirstEngine, &Budget::executions(4_000).preemptions(1));
-    recoveries_on(&ViewEngine::default(), &Budget::executions(2_000));
-    recoveries_on(&ShuttleEngine::RANDOM, &Budget::executions(2_000));
-    recoveries_on(&ShuttleEngine::PCT, &Budget::executions(2_000));
+    passes(RecoverRecover(Fault::None));
+}
+
+#[test]
+fn newcomers_recover_the_dead_whom_they_notice_once_and_without_a_call() {
+    passes(Newcomers(Fault::None));
+}
+
+#[test]
+fn newcomers_that_exchange_blindly_are_caught() {
+    let model = Arc::new(Newcomers(Fault::BlindOwner));
+    let outcome = LoomEngine.run(&model, &Budget::executions(10_000).preemptions(2));
+    println!("{outcome}");
+    let failure = outcome.expect_failure("an owner word exchanged blindly");
+    assert!(failure.message.contains("once"), "{failure}");
 }
 
 #[test]

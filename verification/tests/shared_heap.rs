@@ -221,7 +221,10 @@ fn fill<M: Memory>(heap: &SharedHeap<M>, mine: Allocation, mark: u8) {
 /// What the participant that is killed does.
 #[derive(Clone, Copy, Debug)]
 enum Victim {
+    /// Gets the record of a process that died.
     Attach,
+    /// Gets a free record, and notices that somebody died.
+    Notice,
     Allocate,
     FreeOwn,
     FreeKept,
@@ -233,8 +236,9 @@ enum Victim {
     Reclass,
 }
 
-const VICTIMS: [Victim; 10] = [
+const VICTIMS: [Victim; 11] = [
     Victim::Attach,
+    Victim::Notice,
     Victim::Allocate,
     Victim::FreeOwn,
     Victim::FreeKept,
@@ -263,7 +267,7 @@ impl Death {
             let hung = marked(&stage.heap, 8).expect("a block");
             stage.heap.hang("root", hung).expect("a root is free");
         }
-        if matches!(self.victim, Victim::Recover | Victim::Attach) {
+        if matches!(self.victim, Victim::Recover | Victim::Attach | Victim::Notice) {
             // Somebody died with an allocation before, for the victim to find: without its beacon a
             // process is dead. A kill would count as the victim's.
             let dead = stage.spawn(3, |heap| {
@@ -279,7 +283,7 @@ impl Death {
     fn act<X: Execution>(victim: Victim, heap: &heap::Heap<X>, kept: Allocation) {
         let own = || marked(heap, 1);
         match victim {
-            Victim::Attach | Victim::Allocate => drop(own()),
+            Victim::Attach | Victim::Notice | Victim::Allocate => drop(own()),
             Victim::FreeOwn => drop(own().map(|mine| heap.free(mine))),
             Victim::FreeKept => drop(heap.free(kept)),
             Victim::Resize => drop(own().map(|mine| heap.resize(mine, 200))),
@@ -296,19 +300,24 @@ impl Death {
 impl Model for Death {
     fn run<X: Execution>(&self, execution: &X) {
         let stage = Stage::new(execution, 4, self.fault);
-        let kept = self.prepare(&stage);
         let victim = self.victim;
-        let place = stage.world.mortal_place(1, self.kill);
-        // Others have all records but the dead one's, so the victim frees what that one owned.
-        let others = (4..6).filter(|_| matches!(victim, Victim::Attach));
-        let others: Vec<_> = others.map(|at| stage.join_at(&stage.world.place(at))).collect();
+        let (place, other) = (stage.world.mortal_place(1, self.kill), stage.world.place(2));
+        // Whoever is to recover by a call has attached before: a newcomer recovers by itself.
+        let (mut early, mut crowd) = (None, Vec::new());
+        if matches!(victim, Victim::Attach) {
+            // Others have all records but the dead one's, so the victim frees what that one owned.
+            crowd.extend((4..6).map(|at| stage.join_at(&stage.world.place(at))));
+        } else {
+            early = Some(stage.join_at(&other));
+        }
         let join: Box<dyn FnOnce() -> heap::Heap<X> + Send> = match victim {
-            Victim::Attach => Box::new(stage.joiner(&place)),
+            Victim::Attach | Victim::Notice => Box::new(stage.joiner(&place)),
             _ => {
                 let heap = stage.join_at(&place);
                 Box::new(move || heap)
             }
         };
+        let kept = self.prepare(&stage);
         let victim = stage.world.spawn(&place, move || {
             let heap = join();
             Self::act::<X>(victim, &heap, kept);
@@ -316,13 +325,13 @@ impl Model for Death {
                 heap.detach();
             }
         });
-        let mut others = Some(others);
         let mut survive = |stage: &Stage<X>| {
-            others.take().into_iter().flatten().for_each(heap::Heap::<X>::detach);
-            let survivor = stage.spawn(2, move |heap| {
+            crowd.drain(..).for_each(heap::Heap::<X>::detach);
+            let heap = early.take().unwrap_or_else(|| stage.join_at(&other));
+            let survivor = stage.world.spawn(&other, move || {
                 let _ = heap.free(kept);
                 let _ = heap.recover().expect("a line");
-                marked(heap, 2)
+                marked(&heap, 2)
             });
             finished(survivor.join())
         };

@@ -52,6 +52,8 @@ pub struct Arena<M> {
     hasher: KeyHasher,
     environment: Environment,
     identity: Option<Identity>,
+    /// The record that it has was that of a process that died.
+    has_replaced: bool,
     pool: Pool,
     /// Lines of this process that no thread leases and that name something still.
     left: Mutex<Vec<u32>>,
@@ -96,6 +98,9 @@ impl<M: Memory> Arena<M> {
     }
 
     /// Checks the header and takes a process record; reads only, if the memory is not writable.
+    ///
+    /// It recovers nothing, which takes an [`Index`]: tables and heaps ask
+    /// [`notices_dead`](Self::notices_dead) next.
     pub fn attach(
         memory: M,
         expected: &Expected,
@@ -113,11 +118,13 @@ impl<M: Memory> Arena<M> {
             hasher,
             environment: environment.clone(),
             identity: None,
+            has_replaced: false,
             pool,
             left: Mutex::default(),
         };
         if arena.memory.is_writable() {
-            arena.identity = Some(arena.register()?);
+            let (identity, has_replaced) = arena.register()?;
+            (arena.identity, arena.has_replaced) = (Some(identity), has_replaced);
         }
         Ok(arena)
     }
@@ -170,11 +177,12 @@ impl<M: Memory> Arena<M> {
         self.pool.is_inherited()
     }
 
-    /// Takes a free record, or else that of a dead process: first the beacon, then the word.
+    /// Takes a free record, or else that of a dead process: first the beacon, then the word. Also
+    /// says whether it was a dead one's.
     ///
     /// CRASH(register): a death after the beacon leaves nothing; after the word, a record that
     /// reads ALIVE with a free beacon, which the next recovery or registration takes.
-    fn register(&self) -> Result<Identity, SegmentError> {
+    fn register(&self) -> Result<(Identity, bool), SegmentError> {
         let records = self.layout.geometry().records;
         let all = || (0..records).map(RecordIndex);
         let free = all().map(|record| (record, self.record(record)));
@@ -198,13 +206,24 @@ impl<M: Memory> Arena<M> {
             if taken.is_ok() {
                 self.memory.store(at + 1, std::process::id().into(), Store::Relaxed);
                 self.memory.store(at + 2, self.environment.clock.now_ms(), Store::Relaxed);
-                let was_dead = u32::from(word.state() == RecordState::Alive);
-                self.count_recovery(record, Recovered { processes: was_dead, blocks: 0 }, begun_ns);
-                return Ok(Identity { record, incarnation });
+                let was_dead = word.state() == RecordState::Alive;
+                let replaced = Recovered { processes: was_dead.into(), blocks: 0 };
+                self.count_recovery(record, replaced, begun_ns);
+                return Ok((Identity { record, incarnation }, was_dead));
             }
             self.environment.liveness.release(record);
         }
         Err(SegmentError::NoRecord { records })
+    }
+
+    /// Whether this handle's record was that of a process that died.
+    pub(crate) const fn has_replaced(&self) -> bool {
+        self.has_replaced
+    }
+
+    /// Whether a record says that a process has it, alive or dead.
+    pub(crate) fn is_taken(&self, record: RecordIndex) -> bool {
+        self.record(record).state() == RecordState::Alive
     }
 
     fn record(&self, record: RecordIndex) -> RecordWord {
@@ -403,7 +422,7 @@ impl<M: Memory> Arena<M> {
 
     /// The record's word, if its process is dead: read, asked for, and read again, so that a
     /// verdict never strikes a successor.
-    fn dead_record(&self, record: RecordIndex) -> Option<RecordWord> {
+    pub(crate) fn dead_record(&self, record: RecordIndex) -> Option<RecordWord> {
         let word = self.record(record);
         let is_dead = word.state() == RecordState::Alive
             && self.identity.is_none_or(|identity| identity.record != record)

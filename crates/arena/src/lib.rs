@@ -99,6 +99,7 @@ mod liveness;
 #[allow(unsafe_code, reason = "the one place where memory is mapped")]
 mod mapped;
 mod memory;
+mod notice;
 mod participant;
 mod pool;
 mod reclass;

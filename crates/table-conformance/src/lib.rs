@@ -19,6 +19,7 @@
 //! `worker` are the processes that others kill; called directly they do nothing.
 #![forbid(unsafe_code)]
 
+mod attaching;
 mod bad_input;
 mod bounds;
 mod collisions;
@@ -41,7 +42,7 @@ pub use reference::{Reference, ReferenceTable};
 pub type Check = fn(&dyn Fixture);
 
 /// Every check, by name.
-pub const CHECKS: [(&str, Check); 22] = [
+pub const CHECKS: [(&str, Check); 23] = [
     ("sequential", sequential::every_verb_answers_as_the_model_does),
     ("wrapping_counters", sequential::counters_wrap_unnoticed),
     ("keys_and_values_at_their_bounds", bounds::keys_and_values_at_their_bounds_come_back),
@@ -62,6 +63,7 @@ pub const CHECKS: [(&str, Check); 22] = [
     ("saving", saving::what_is_saved_is_loaded_and_damage_changes_nothing),
     ("takers", threads::threads_agree_on_who_takes_what),
     ("exchangers", threads::exchanges_on_a_version_count_right),
+    ("attaching", attaching::a_newcomer_recovers_what_the_dead_left),
     ("read_only", processes::a_read_only_handle_reads_or_refuses),
     ("forked_children", forks::a_forked_child_reads_or_is_refused),
 ];
@@ -80,7 +82,8 @@ macro_rules! conformance_tests {
                 bad_keys_and_values short_buffers foreign_versions_and_cursors equal_tags
                 equal_hashes full_table
                 constant_population versions dead_entries reservations walks
-                changes_beside_a_walk emptying saving takers exchangers read_only forked_children);
+                changes_beside_a_walk emptying saving takers exchangers attaching read_only
+                forked_children);
 
             #[test]
             fn kills() {

@@ -63,7 +63,8 @@ fn a_forked_child_is_refused_what_speaks_for_its_parent_and_may_read() {
     ends_well(child);
     // The child's `detach` gave nothing of this process back.
     let heap = attach(&place.path);
-    assert_eq!(heap.recover().unwrap().blocks, 1, "of the handle that went with the closure");
+    let recovered = heap.arena().recoveries();
+    assert_eq!((recovered.processes, recovered.blocks), (1, 1), "the handle that the closure took");
     assert_eq!(heap.size_of(kept), Ok(100));
 }
 

@@ -347,6 +347,10 @@ fn four_thousand_records_are_taken_and_recovered() {
     let before = Instant::now();
     assert_eq!(heap.recover().unwrap().processes, 0);
     println!("asking after 3990 living records took {:?}", before.elapsed());
+    let before = Instant::now();
+    let newcomer = attach(&place.path);
+    println!("attaching beside them took {:?}", before.elapsed());
+    newcomer.detach();
     let mut records: BTreeMap<u32, (u64, u64)> = heap.state().processes;
     assert_eq!(records.len(), 3990);
     kill(holder);

@@ -131,12 +131,19 @@ impl<M: Memory> SharedHeap<M> {
         Self::over(arena)
     }
 
-    /// Joins the heap that a memory holds, and frees what an earlier process left under the record
-    /// that this one gets.
+    /// Joins the heap that a memory holds, frees what an earlier process left under the record that
+    /// this one gets, and recovers if it [notices that somebody died](Arena::notices_dead).
+    ///
+    /// Costs a look at each record and a question to the kernel after each of 32 processes at most;
+    /// where one is dead, a [`recover`](Self::recover) besides.
     pub fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError> {
         let heap =
             Self::over(Arena::attach(memory, &options::expected(environment), environment)?)?;
         heap.begin();
+        if heap.arena.notices_dead() {
+            // What cannot be recovered here waits for the next who tries.
+            let _ = heap.recover();
+        }
         Ok(heap)
     }
 

@@ -24,7 +24,12 @@ pub trait Design<M: Memory>: Table + Sized {
         environment: &Environment,
     ) -> Result<Self, SegmentError>;
 
-    /// Joins the table that a memory holds.
+    /// Joins the table that a memory holds, and recovers if it
+    /// [notices that somebody died](Arena::notices_dead).
+    ///
+    /// Costs a look at each process record and a question to the kernel after each of 32 processes
+    /// at most; where one is dead, a [`recover`](Table::recover) besides. A handle that only reads
+    /// asks nothing and recovers nothing.
     fn attach(memory: M, environment: &Environment) -> Result<Self, SegmentError>;
 
     /// Gives this process's places in the segment back.
@@ -89,7 +94,15 @@ pub trait ArenaDesign<M: Memory>: Table + Sized {
             table_fingerprint: Self::FINGERPRINT,
             boot: environment.boot,
         };
-        Self::over(Arena::attach(memory, &expected, environment)?)
+        let arena = Arena::attach(memory, &expected, environment)?;
+        let notices_dead = arena.notices_dead();
+        let table = Self::over(arena)?;
+        if notices_dead {
+            // A table that is busy or damaged is attached to all the same: its next recovery sees
+            // to the dead.
+            let _ = table.recover();
+        }
+        Ok(table)
     }
 }
 
