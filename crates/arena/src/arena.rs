@@ -60,7 +60,7 @@ pub struct Arena<M> {
 }
 
 /// Lines that one process keeps at most, however large its share; more threads take turns.
-const POOL_LINES_MAX: u32 = 64;
+pub(crate) const POOL_LINES_MAX: u32 = 64;
 
 impl<M: Memory> Arena<M> {
     /// Writes a segment into a zeroed memory that nobody else reaches yet, and attaches.
@@ -465,7 +465,7 @@ impl<M: Memory> fmt::Debug for Arena<M> {
 }
 
 /// Turns over the whole pool before a lease is refused.
-const LEASE_TURNS_MAX: u32 = 1000;
+pub(crate) const LEASE_TURNS_MAX: u32 = 1000;
 
 /// A number that differs between threads, for free: the address of a thread's own variable.
 #[inline]

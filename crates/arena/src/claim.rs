@@ -28,7 +28,7 @@ const CLAIM_TURNS_MAX: u32 = 4;
 const RECLASS_TURNS_MAX: u32 = 4;
 
 /// Block words looked at, at most, before an allocation says that there is no block.
-const SCAN_BLOCKS_MAX: u32 = 1024;
+pub(crate) const SCAN_BLOCKS_MAX: u32 = 1024;
 
 impl<M: Memory> Lease<'_, M> {
     #[cold]

@@ -1,21 +1,20 @@
 //! The tables of what is finite, against the code.
 
+mod page;
+
 use std::collections::BTreeMap;
 
+use crate::arena::{LEASE_TURNS_MAX, POOL_LINES_MAX};
 use crate::block::{BlockWord, SizeClass};
+use crate::claim::SCAN_BLOCKS_MAX;
+use crate::layout::{Geometry, Layout};
 use crate::liveness::RecordIndex;
+use crate::notice::ASKED_MAX;
 use crate::participant::Identity;
-use crate::shared_heap::counter_bits;
+use crate::shared_heap::{ROOTS_MAX, counter_bits};
+use page::{table, unshown, wrong_bounds, wrong_counters};
 
 const PAGE: &str = include_str!("limits.md");
-
-/// Rows of the table below a heading, without its head.
-fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
-    let below = page.split(&format!("# {heading}\n")).nth(1).expect("the heading is there");
-    let rows = below.lines().skip_while(|line| !line.starts_with('|'));
-    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
-    rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
-}
 
 /// The page's sizes that are not those of the code, in order.
 fn wrong_sizes(page: &str) -> Vec<(u64, u64)> {
@@ -42,35 +41,38 @@ fn bits() -> BTreeMap<&'static str, u32> {
     ])
 }
 
-/// How long a counter takes to wrap, in the largest unit of which it is at least three.
-fn wraps_after(bits: u32, step_ns: u64) -> String {
-    let seconds = 2_f64.powi(bits.cast_signed()) * step_ns as f64 / 1e9;
-    let units = [("y", 31_557_600.0), ("d", 86_400.0), ("h", 3_600.0), ("s", 1.0)];
-    let is_long = |&&(_, unit): &&(&str, f64)| seconds / unit >= 3.0;
-    let (name, unit) = units.iter().find(is_long).unwrap_or(&("s", 1.0));
-    format!("{:.0} {name}", (seconds / unit).floor())
+/// The largest number that a geometry may have in one place.
+fn largest(up_to: u32, set: impl Fn(&mut Geometry, u32)) -> u64 {
+    let (mut fits, mut exceeds) = (1, up_to);
+    while exceeds - fits > 1 {
+        let number = fits + (exceeds - fits) / 2;
+        let mut geometry = Geometry {
+            index_words: 1,
+            records: 1,
+            lines: 1,
+            slabs: 1,
+            slab_units: 1,
+            block_units_min: 1,
+        };
+        set(&mut geometry, number);
+        if Layout::new(geometry).is_ok() { fits = number } else { exceeds = number }
+    }
+    fits.into()
 }
 
-/// What a row says wrong of the code.
-fn wrong_counters(page: &str) -> Vec<String> {
-    let mut bits = bits();
-    let mut findings = Vec::new();
-    for row in table(page, "Counters that wrap") {
-        let (name, said) = (row[0], row[1].parse::<u32>().unwrap());
-        match bits.remove(name) {
-            Some(found) if found == said => {}
-            found => findings.push(format!("{name}: {said} bits, in the code {found:?}")),
-        }
-        let wraps = wraps_after(said, row[3].parse().unwrap());
-        if wraps != row[4] {
-            findings.push(format!("{name}: wraps after {}, which is {wraps}", row[4]));
-        }
-        if row[5].is_empty() {
-            findings.push(format!("{name}: no consequence"));
-        }
-    }
-    findings.extend(bits.into_keys().map(|name| format!("{name}: no row")));
-    findings
+/// The bounds as the code has them.
+fn bounds() -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("process records", largest(1 << 20, |geometry, number| geometry.records = number)),
+        ("participant lines", largest(1 << 20, |geometry, number| geometry.lines = number)),
+        ("slabs", largest(u32::MAX, |geometry, number| geometry.slabs = number)),
+        ("bytes of a block", u64::from(SizeClass::UNITS_MAX) * 64),
+        ("lines of one process", POOL_LINES_MAX.into()),
+        ("turns of a thread that waits for a line", LEASE_TURNS_MAX.into()),
+        ("block words that an allocation looks at in the end", SCAN_BLOCKS_MAX.into()),
+        ("processes after which a newcomer asks", ASKED_MAX.into()),
+        ("named roots of a heap", ROOTS_MAX.into()),
+    ])
 }
 
 #[test]
@@ -81,9 +83,17 @@ fn the_page_says_the_block_sizes_that_there_are() {
 
 #[test]
 fn the_page_says_how_many_bits_each_counter_has_and_when_it_wraps() {
-    assert_eq!(wrong_counters(PAGE), [""; 0]);
+    assert_eq!(wrong_counters(PAGE, bits()), [""; 0]);
     for (from, to) in [("| 40 |", "| 41 |"), ("15 h", "16 h"), ("| block generation", "| block")] {
-        assert_ne!(wrong_counters(&PAGE.replacen(from, to, 1)), [""; 0], "{from}");
+        assert_ne!(wrong_counters(&PAGE.replacen(from, to, 1), bits()), [""; 0], "{from}");
+    }
+}
+
+#[test]
+fn the_page_says_the_bounds_that_there_are() {
+    assert_eq!(wrong_bounds(PAGE, bounds()), [""; 0]);
+    for (from, to) in [("| 4095 |", "| 4094 |"), ("| slabs |", "| slab |")] {
+        assert_ne!(wrong_bounds(&PAGE.replace(from, to), bounds()), [""; 0], "{from}");
     }
 }
 
@@ -95,15 +105,8 @@ fn each_thing_that_a_stopped_process_withholds_is_shown_by_a_test() {
         include_str!("../tests/shared_heap.rs"),
         include_str!("../../../verification/tests/shared_heap.rs"),
     ];
-    let rows = table(PAGE, "What a stopped process may withhold");
-    assert!(rows.len() > 5 && rows.iter().all(|row| row.len() == 4));
-    let is_test = |name: &str| {
-        let function = format!("fn {name}()");
-        sources.iter().any(|source| source.contains(&function))
-    };
-    for row in rows {
-        let name = row[3].trim_matches('`');
-        assert!(is_test(name), "{}: there is no test {name}", row[0]);
-    }
-    assert!(!is_test("nothing_of_the_kind"));
+    assert_eq!(unshown(PAGE, &sources), [""; 0]);
+    assert!(table(PAGE, "What a stopped process may withhold").len() > 5);
+    let wrong = PAGE.replacen("`a_stopped_process_is_alive`", "`nothing_of_the_kind`", 1);
+    assert_eq!(unshown(&wrong, &sources).len(), 1);
 }

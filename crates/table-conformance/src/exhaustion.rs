@@ -1,6 +1,6 @@
 //! Tables with no room left, and tables that always have some.
 
-use shm_table::{Insert, Put, Remove, Replace, TableOptions};
+use shm_table::{Error, Insert, Put, Remove, Replace, TableOptions};
 
 use crate::fixture::{Fixture, tiny};
 use crate::{entry, expect_sound, is_full};
@@ -42,6 +42,33 @@ pub(crate) fn a_full_table_says_so_and_loses_nothing(fixture: &dyn Fixture) {
         assert_eq!(table.remove(&[key]), Ok(Remove::Removed));
     }
     assert_eq!(table.put(entry(&[refused], &[1; 20], 0)), Ok(Put::Inserted));
+    expect_sound(&*table);
+}
+
+/// Reservations at once, far more than there are lines and blocks: what they run out of is named,
+/// readers do not notice, and all comes back when they are dropped.
+pub(crate) fn reservations_run_out_with_an_error_and_come_back(fixture: &dyn Fixture) {
+    let table = fixture.table(&tiny());
+    let mut out = Vec::new();
+    assert_eq!(table.put(entry(b"key", b"value", 7)), Ok(Put::Inserted));
+    for _ in 0..3 {
+        let mut held = Vec::new();
+        for key in 0..40_u8 {
+            match table.reserve(&[key], 20, 0) {
+                Ok(room) => held.push(room),
+                Err(Error::NoLine { lines }) => assert_eq!(lines, tiny().lines),
+                Err(error) => assert!(is_full(&error), "{error}"),
+            }
+        }
+        assert!(!held.is_empty(), "nothing is reserved");
+        if table.capabilities().invisible_reads {
+            assert_eq!(table.get(b"key", &mut out), Ok(Some(7)));
+        }
+        drop(held);
+    }
+    let room = table.reserve(b"again", 20, 1).expect("all reservations are gone");
+    assert_eq!(room.put(), Ok(Put::Inserted));
+    assert_eq!(table.len(), 2);
     expect_sound(&*table);
 }
 

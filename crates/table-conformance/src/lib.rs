@@ -42,7 +42,7 @@ pub use reference::{Reference, ReferenceTable};
 pub type Check = fn(&dyn Fixture);
 
 /// Every check, by name.
-pub const CHECKS: [(&str, Check); 23] = [
+pub const CHECKS: [(&str, Check); 24] = [
     ("sequential", sequential::every_verb_answers_as_the_model_does),
     ("wrapping_counters", sequential::counters_wrap_unnoticed),
     ("keys_and_values_at_their_bounds", bounds::keys_and_values_at_their_bounds_come_back),
@@ -53,6 +53,7 @@ pub const CHECKS: [(&str, Check); 23] = [
     ("equal_tags", collisions::keys_with_equal_tags_stay_apart),
     ("equal_hashes", collisions::keys_with_equal_hashes_stay_apart),
     ("full_table", exhaustion::a_full_table_says_so_and_loses_nothing),
+    ("reservations_run_out", exhaustion::reservations_run_out_with_an_error_and_come_back),
     ("constant_population", exhaustion::constant_population_never_fails_and_leaks_nothing),
     ("versions", versions::a_version_matches_one_life_and_no_other),
     ("dead_entries", versions::what_counts_as_dead_is_absent),
@@ -81,7 +82,7 @@ macro_rules! conformance_tests {
                 sequential wrapping_counters keys_and_values_at_their_bounds every_length
                 bad_keys_and_values short_buffers foreign_versions_and_cursors equal_tags
                 equal_hashes full_table
-                constant_population versions dead_entries reservations walks
+                reservations_run_out constant_population versions dead_entries reservations walks
                 changes_beside_a_walk emptying saving takers exchangers attaching read_only
                 forked_children);
 

@@ -320,7 +320,7 @@ pub trait Table: fmt::Debug + Send + Sync {
 }
 
 /// Attempts of a verb that reads first and then insists on what it read.
-const TURNS_MAX: u32 = 1 << 16;
+pub(crate) const TURNS_MAX: u32 = 1 << 16;
 
 /// Copies a value to the beginning of a buffer.
 fn copy_into(value: &[u8], buffer: &mut [u8]) -> Result<(), Error> {

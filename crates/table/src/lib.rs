@@ -38,8 +38,9 @@
 //!
 //! Any process may be killed at any instruction: its operation took effect or did not, readers and
 //! writers go on, and [`Table::recover`], called by anyone, returns what it held. An update that
-//! finds no block, or none but withheld slots, recovers by itself; attaching does not. A process
-//! that ends gives its places back with [`AnyTable::detach`].
+//! finds no block, or none but withheld slots, recovers by itself, and so does who attaches and
+//! [notices a death](shm_arena::Arena::notices_dead). A process that ends gives its places back with
+//! [`AnyTable::detach`].
 //!
 //! # Not promised
 //!
@@ -49,6 +50,8 @@
 //! rests on them) are not atomic. A segment does not outlive its boot; what [`save()`] writes does,
 //! and [`load()`] reads it back. Verbs are not for signal handlers. A forked child that goes on
 //! with its parent's handle may read; everything else is refused with [`Error::Forked`].
+//!
+//! What is finite, with the consequences, is in [`finite`].
 #![forbid(unsafe_code)]
 
 mod any;
@@ -59,6 +62,8 @@ mod contract;
 mod entry;
 mod file;
 mod kind;
+#[cfg(test)]
+mod limits;
 mod options;
 mod robin_hood;
 mod save;
@@ -73,6 +78,8 @@ pub use contract::{
     Resizing, Room, Rule, Seen, Stats, Table, Unlinked, Version, Walk,
 };
 pub use file::SharedTable;
+#[doc = include_str!("limits.md")]
+pub mod finite {}
 pub use kind::Kind;
 pub use options::{TableOptions, TableShape};
 pub use robin_hood::RobinHood;

@@ -241,17 +241,24 @@ fn stopped_processes_keep_nobody_waiting_and_go_on_afterwards() {
         let path = path.clone();
         fork(move || work(&path, seed))
     });
-    for _ in 0..6 {
+    // One stop of several seconds, longer than anybody could take for a delay, and some short ones.
+    for stopped_ms in [3000, 200, 200, 200] {
         std::thread::sleep(Duration::from_micros(20_000 + random(&mut seed) % 20_000));
         workers.iter().for_each(|&worker| kill_process(worker, Signal::STOP).unwrap());
-        let until = Instant::now() + Duration::from_millis(400);
+        let until = Instant::now() + Duration::from_millis(stopped_ms);
+        let mut calls = 0_u64;
         while Instant::now() < until {
             let before = Instant::now();
             mine.act(&heap, &mut seed);
             longest = longest.max(before.elapsed());
+            calls += 1;
         }
-        // The stopped are not taken for dead.
+        // The stopped are not taken for dead, neither by a call nor by a newcomer.
         assert_eq!(heap.recover().unwrap().processes, 0);
+        attach(&place.path).detach();
+        assert_eq!(heap.arena().recoveries().processes, 0);
+        println!("{calls} calls beside processes stopped for {stopped_ms} ms");
+        assert!(calls > stopped_ms, "{calls} calls in {stopped_ms} ms");
         workers.iter().for_each(|&worker| kill_process(worker, Signal::CONT).unwrap());
     }
     println!("longest call beside stopped processes {longest:?}");

@@ -148,6 +148,8 @@
 
 mod areas;
 mod inspect;
+#[cfg(test)]
+pub(crate) mod limits;
 mod resize;
 mod root;
 mod search;

@@ -84,6 +84,8 @@
 //! offsets for pointers, stored hashes, takeover, powers of two, doubling and halving.
 
 mod inspect;
+#[cfg(test)]
+pub(crate) mod limits;
 mod lock;
 mod reserve;
 mod resize;

@@ -105,6 +105,8 @@
 
 mod descriptor;
 mod inspect;
+#[cfg(test)]
+pub(crate) mod limits;
 mod search;
 mod update;
 mod word;

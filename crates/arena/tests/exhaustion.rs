@@ -1,0 +1,107 @@
+//! What runs out and says so: classes and slabs, for a heap and for whoever leases lines of an arena.
+//! Records, lines and roots are in `shared_heap.rs`.
+#![allow(missing_docs)]
+
+use shm_arena::{
+    Arena, ArenaOptions, Block, Environment, Geometry, HashKind, HeapError, HeapMemory,
+    HeapOptions, Layout, NoBlock, SegmentHeader, SharedHeap, SizeClass,
+};
+
+/// Slabs of 16 units; what is claimed is linked until it is unlinked.
+fn arena(slabs: u32) -> Arena<HeapMemory> {
+    let geometry = Geometry {
+        index_words: 8,
+        records: 2,
+        lines: 2,
+        slabs,
+        slab_units: 16,
+        block_units_min: 1,
+    };
+    let header = SegmentHeader {
+        table_kind: 1,
+        table_fingerprint: 2,
+        table_numbers: [0; 4],
+        geometry,
+        hash: HashKind::Rapid,
+        created_ms: 0,
+        boot: [0; 2],
+    };
+    let memory = HeapMemory::new(Layout::new(geometry).unwrap().word_count());
+    let options = ArenaOptions { header, secret: None, wraps_after: None };
+    Arena::create(memory, &options, &Environment::default()).unwrap()
+}
+
+fn class(units: u32) -> SizeClass {
+    SizeClass::holding(units).unwrap()
+}
+
+/// Claims and publishes a block of this class.
+fn link(arena: &Arena<HeapMemory>, class: SizeClass) -> Result<Block, NoBlock> {
+    let lease = arena.lease().unwrap();
+    let claimed = lease.claim(class)?;
+    lease.published(claimed);
+    Ok(claimed.block())
+}
+
+fn unlink(arena: &Arena<HeapMemory>, block: Block) {
+    let lease = arena.lease().unwrap();
+    let intended = lease.intend(lease.locate(block).unwrap(), || true).unwrap();
+    lease.retire(intended, 8, || {});
+}
+
+#[test]
+fn a_class_whose_blocks_are_all_in_use_is_named_and_comes_back() {
+    let arena = arena(2);
+    let wide = class(8);
+    let blocks: Vec<Block> = (0..4).map(|_| link(&arena, wide).unwrap()).collect();
+    assert_eq!(link(&arena, wide), Err(NoBlock { class: wide }));
+    assert_eq!(link(&arena, class(1)), Err(NoBlock { class: class(1) }), "nor a smaller one");
+    unlink(&arena, blocks[0]);
+    assert!(link(&arena, wide).is_ok());
+}
+
+#[test]
+fn slabs_that_all_serve_other_classes_are_named_while_one_block_of_each_is_in_use() {
+    let arena = arena(3);
+    let (small, whole) = (class(1), class(16));
+    let blocks: Vec<Block> = (0..48).map(|_| link(&arena, small).unwrap()).collect();
+    // All but one block of each slab come back, and no slab is empty.
+    let (kept, back): (Vec<_>, Vec<_>) = (0..).zip(blocks).partition(|(at, _)| at % 16 == 0);
+    back.into_iter().for_each(|(_, block)| unlink(&arena, block));
+    assert_eq!(link(&arena, whole), Err(NoBlock { class: whole }));
+    // One slab that is empty is enough, and it changes its class.
+    unlink(&arena, kept[0].1);
+    let block = link(&arena, whole).expect("an empty slab");
+    assert_eq!(link(&arena, whole), Err(NoBlock { class: whole }));
+    unlink(&arena, block);
+    assert!(link(&arena, small).is_ok());
+}
+
+#[test]
+fn no_class_holds_more_than_a_slab_or_the_largest_block() {
+    let arena = arena(1);
+    assert_eq!(arena.class_for(16 * 8), Some(class(16)));
+    assert_eq!(arena.class_for(16 * 8 + 1), None);
+    assert_eq!(SizeClass::holding(SizeClass::UNITS_MAX + 1), None);
+}
+
+/// A heap says how much it was asked for, and how much is free in sizes that do not help.
+#[test]
+fn a_heap_whose_slabs_serve_other_sizes_says_how_much_is_free_in_those() {
+    let options = HeapOptions { bytes: 1 << 14, processes: 2, lines: 4, ..HeapOptions::default() };
+    let memory = HeapMemory::new(SharedHeap::<HeapMemory>::word_count(&options).unwrap());
+    let heap = SharedHeap::create(memory, &options, &Environment::default()).unwrap();
+    let mut held = Vec::new();
+    while let Ok(allocation) = heap.allocate(64) {
+        held.push(allocation);
+    }
+    // Half of the memory is free, and no slab is.
+    let (freed, kept): (Vec<_>, Vec<_>) = (0..).zip(held).partition(|(at, _)| at % 2 == 0);
+    freed.into_iter().for_each(|(_, allocation)| heap.free(allocation).unwrap());
+    let refusal = heap.allocate(1000).unwrap_err();
+    let HeapError::NoMemory { bytes: 1000, available } = refusal else { panic!("{refusal}") };
+    assert!(available >= 1 << 12, "{available}");
+    assert!(refusal.to_string().contains("1000 bytes"), "{refusal}");
+    kept.into_iter().for_each(|(_, allocation)| heap.free(allocation).unwrap());
+    heap.free(heap.allocate(1000).unwrap()).unwrap();
+}
