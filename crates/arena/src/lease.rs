@@ -15,7 +15,7 @@
 //!
 //! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
-//! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | none since slabs change their class: see the ledger |
+//! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | unlink ‖ claim and write ‖ look, in `verification/tests/arena.rs` |
 //! | B3 | leaving use | acquire-release | B1 | the drainer must see the whole entry | put a, put b, then take a, take b ‖ take b, take a; the rest is redundant with R1 and R2 |
 //! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores | a, b: remove a, remove b, insert c killed under stores that are lost |
 //! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking | a: leave, join, remove a, insert b ‖ replace a, leave, join, get a |
