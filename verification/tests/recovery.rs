@@ -9,7 +9,7 @@ use heap::{Fault, Heap, Stage, finished, mark_of, marked};
 use shm_arena::HeapRecovered;
 use shm_verification::{
     Budget, DepthFirstEngine, Engine, Execution, Kill, LoomEngine, Lost, Model, Participant,
-    ShuttleEngine, ViewEngine, sweep,
+    ShuttleEngine, Sweep, ViewEngine, sweep,
 };
 
 /// Blocks that the dead process has: two it owns, one it keeps spare.
@@ -67,6 +67,36 @@ fn expect_counted_once<X: Execution>(stage: &Stage<X>) {
         assert_eq!(mark_of(&stage.heap, block), Ok(mark));
     }
     stage.check();
+}
+
+/// Somebody died of freeing a block. free of it and allocate ‖ recover: deleter and reaper both want
+/// it, and what the allocator has next is its own.
+struct ReapBesideFree {
+    kill: Kill,
+    fault: Fault,
+}
+
+impl Model for ReapBesideFree {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 4, self.fault);
+        let kept = marked(&stage.heap, 9).expect("a block");
+        stage.heap.keep(kept).expect("mine");
+        let doomed = stage.world.mortal_place(3, self.kill);
+        let [first, second] = [1, 2].map(|other| stage.world.place(other));
+        let [victim, deleter, reaper] =
+            [&doomed, &first, &second].map(|place| stage.join_at(place));
+        let _ = stage.world.spawn(&doomed, move || drop(victim.free(kept))).join();
+        let frees = stage.world.spawn(&first, move || {
+            let _ = deleter.free(kept);
+            let mine = marked(&deleter, 7).expect("a block");
+            (deleter, mine)
+        });
+        let recovers = stage.world.spawn(&second, move || reaper.recover().map(drop));
+        let (_deleter, mine) = finished(frees.join());
+        assert_eq!(finished(recovers.join()), Ok(()));
+        assert_eq!(mark_of(&stage.heap, mine), Ok(7), "wiped by another");
+        stage.check();
+    }
 }
 
 /// attach ‖ attach after a death: both may notice it, and nobody calls for a recovery.
@@ -176,6 +206,34 @@ fn two_recoveries_that_exchange_blindly_are_caught() {
     println!("{outcome}");
     let failure = outcome.expect_failure("an owner word exchanged blindly");
     assert!(failure.message.contains("once"), "{failure}");
+}
+
+fn reap_beside_free<E: Engine>(engine: &E, budget: &Budget, fault: Fault) -> Sweep {
+    let swept = sweep(engine, budget, false, |kill| ReapBesideFree { kill, fault });
+    println!("{}: {swept}", engine.name());
+    swept
+}
+
+#[test]
+fn deleter_and_reaper_of_one_block_leave_the_next_owner_alone() {
+    let one = Budget::executions(100).preemptions(1);
+    for swept in [
+        reap_beside_free(&LoomEngine, &one, Fault::None),
+        reap_beside_free(&DepthFirstEngine, &one, Fault::None),
+        reap_beside_free(&ViewEngine::default(), &Budget::executions(50), Fault::None),
+        reap_beside_free(&ShuttleEngine::RANDOM, &Budget::executions(100), Fault::None),
+    ] {
+        assert!(swept.failure.is_none() && swept.kill_points > 20, "{swept}");
+    }
+}
+
+#[test]
+fn a_reaper_that_wipes_what_it_does_not_own_is_caught() {
+    let budget = Budget::executions(2_000).preemptions(2);
+    let swept = reap_beside_free(&LoomEngine, &budget, Fault::BlindReaper);
+    let (_, failure) = swept.failure.expect("a block drained by another");
+    let reasons = ["wiped by another", "not zero", "the audit"];
+    assert!(reasons.iter().any(|reason| failure.message.contains(reason)), "{failure}");
 }
 
 /// Kills two recoveries at these accesses each, one after the other; gives the first failure.

@@ -69,6 +69,26 @@ impl Model for FreeFree {
     }
 }
 
+/// read ‖ free of one kept block: what was written there is read, or that it is freed.
+struct ReadFree(Fault);
+
+impl Model for ReadFree {
+    fn run<X: Execution>(&self, execution: &X) {
+        let stage = Stage::new(execution, 2, self.0);
+        let kept = marked(&stage.heap, 9).expect("a block");
+        stage.heap.keep(kept).expect("mine");
+        let reader = stage.spawn(1, move |heap| mark_of(heap, kept));
+        let freer = stage.spawn(2, move |heap| heap.free(kept));
+        let read = finished(reader.join());
+        assert_eq!(finished(freer.join()), Ok(()));
+        assert!(
+            matches!(read, Ok(9) | Err(HeapError::Freed { .. })),
+            "read a wiped block {read:?}"
+        );
+        stage.check();
+    }
+}
+
 /// take ‖ free of one kept block: it is taken or freed, not both.
 struct TakeFree(Fault);
 
@@ -424,6 +444,16 @@ fn one_of_two_frees_succeeds() {
 }
 
 #[test]
+fn what_is_read_beside_a_free_is_whole_or_refused() {
+    passes(ReadFree(Fault::None), &two());
+}
+
+#[test]
+fn wiping_before_the_block_is_nobodys_is_caught() {
+    assert!(is_caught(ReadFree(Fault::WipedEarly), "read a wiped block"));
+}
+
+#[test]
 fn a_block_is_taken_or_freed() {
     passes(TakeFree(Fault::None), &two());
 }
@@ -497,6 +527,10 @@ fn a_death_beside_a_survivor_who_recovers_takes_nothing_from_it() {
         );
         println!("{victim:?}: {drawn}");
         assert!(drawn.failure.is_none(), "{victim:?}: {drawn}");
+        let late = &Budget::executions(8);
+        let late = kill_everywhere(&ViewEngine::default(), late, victim, Fault::None, true);
+        println!("{victim:?}, stores seen late: {late}");
+        assert!(late.failure.is_none(), "{victim:?}: {late}");
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) enum Fault {
     NoHint,
     /// A freed block is not wiped.
     NotWiped,
+    /// A block is wiped before its owner word says that it is nobody's.
+    WipedEarly,
+    /// Whoever takes a block out of use takes it for its own, whether or not it got it.
+    BlindReaper,
     /// What a slab serves is not looked at again after a block of it was claimed.
     NoClassCheck,
 }
@@ -79,6 +83,14 @@ impl<M: Memory> Tampered<M> {
         }
     }
 
+    /// Wipes the first word of the block that an owner word speaks of.
+    fn wipe_early(&self, owner: Offset) {
+        if let Some(aim) = self.aim {
+            let number = (owner.word() - aim.owners) / 2;
+            self.memory.store(Offset::new(aim.slabs + 8 * number), 0, Store::Relaxed);
+        }
+    }
+
     /// Applies a change to whatever word is there.
     fn exchange_blindly(&self, at: Offset, current: u64, new: u64) -> Result<u64, u64> {
         for _ in 0..16 {
@@ -97,6 +109,10 @@ impl Aim {
         let within = at.word().wrapping_sub(self.owners);
         within < 2 * self.blocks && within.is_multiple_of(2)
     }
+
+    fn is_block_word(self, at: Offset) -> bool {
+        at.word().wrapping_sub(self.block_words) < self.blocks
+    }
 }
 
 impl<M: Memory> Memory for Tampered<M> {
@@ -107,8 +123,7 @@ impl<M: Memory> Memory for Tampered<M> {
     #[track_caller]
     fn load(&self, at: Offset, order: Load) -> u64 {
         let is_owner = self.is(Fault::NoSecondLook, |aim| aim.is_owner(at));
-        let is_block = self
-            .is(Fault::NoSecondLook, |aim| at.word().wrapping_sub(aim.block_words) < aim.blocks);
+        let is_block = self.is(Fault::NoSecondLook, |aim| aim.is_block_word(at));
         let is_class = self.is(Fault::NoClassCheck, |aim| at.word() == aim.slab_words);
         if !is_owner && !is_block && !is_class {
             self.forget_pending();
@@ -163,7 +178,13 @@ impl<M: Memory> Memory for Tampered<M> {
         {
             return self.exchange_blindly(at, current, new);
         }
-        self.memory.compare_exchange(at, current, new, success, failure)
+        if self.is(Fault::WipedEarly, |aim| aim.is_owner(at)) && new >> 20 & 15 == 0 {
+            self.wipe_early(at);
+        }
+        let outcome = self.memory.compare_exchange(at, current, new, success, failure);
+        let drains =
+            self.is(Fault::BlindReaper, |aim| aim.is_block_word(at)) && new >> 20 & 15 == 3;
+        if drains { Ok(current) } else { outcome }
     }
 
     #[track_caller]
