@@ -127,8 +127,8 @@ fn unlink<M: Memory>(arena: &Arena<M>, block: Block) {
     lease.retire(intended, 8, || {});
 }
 
-/// unlink ‖ claim and write ‖ look: the block goes from one owner to the next under a reader's eyes,
-/// who accepts what it copied if the index still links the block.
+/// unlink ‖ claim and write ‖ look: the block goes from one owner to the next under the eyes of a
+/// reader, who accepts what it copied if the index still links the block.
 struct ClaimedAgain;
 
 const LINKED: u64 = 1;
@@ -382,9 +382,10 @@ fn hints_of_a_slab_that_changed_its_class_are_lost_without_their_order() {
     is_on_record(weaker.0, weaker.1, weaker.2, test);
 }
 
-/// Whoever claims a block that a re-classer let go has acquired that step, and the class with it. An
-/// argument, which this exploration does not contradict: no order of the claim can be left out to
-/// show that the look's is needed then, since each is needed for other reasons.
+/// Whoever claims a block that a re-classer let go has acquired that step, and the class with it.
+///
+/// An argument, which this exploration does not contradict: no order of the claim can be left out
+/// to show that the look's is needed then, since each is needed for other reasons.
 #[test]
 fn the_second_look_at_the_class_needs_no_order_of_its_own() {
     let model = Arc::new(Widening { units: [2, 1] });

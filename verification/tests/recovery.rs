@@ -69,8 +69,8 @@ fn expect_counted_once<X: Execution>(stage: &Stage<X>) {
     stage.check();
 }
 
-/// Somebody died of freeing a block. free of it and allocate ‖ recover: deleter and reaper both want
-/// it, and what the allocator has next is its own.
+/// Somebody died of freeing a block. free of it and allocate ‖ recover: deleter and reaper both
+/// want it, and what the allocator has next is its own.
 struct ReapBesideFree {
     kill: Kill,
     fault: Fault,

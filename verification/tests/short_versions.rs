@@ -1,4 +1,5 @@
-//! A bucket version of few bits: it passes as long as it does not come round, and fails when it does.
+//! A bucket version of few bits: it passes as long as it does not come round, and fails when it
+//! does.
 #![allow(missing_docs)]
 
 use std::fmt;
@@ -27,7 +28,7 @@ impl<M> Short<M> {
         let next = current.wrapping_add(1 << VERSION_SHIFT);
         let is_header = (next ^ new) & !LIVE == 0 && current >> 21 & 7 != 0;
         let versions = (1 << self.bits) - 1;
-        is_header.then(|| new & ((versions << VERSION_SHIFT) | ((1 << VERSION_SHIFT) - 1)))
+        is_header.then_some(new & (versions << VERSION_SHIFT | ((1 << VERSION_SHIFT) - 1)))
     }
 }
 

@@ -71,9 +71,9 @@
 //!
 //! A record or line of a dead process is free again after a recovery; attaching takes a dead
 //! process's record where none is free, and a lease an orphaned line. Whoever attaches a table or a
-//! heap asks after 32 processes at most and recovers where one is dead. Through a handle from before
-//! a fork the child reads; whatever else it tries is refused with [`LeaseError::Forked`]. Calls are
-//! not for signal handlers, nor for the child of a `vfork`.
+//! heap asks after 32 processes at most and recovers where one is dead. Through a handle from
+//! before a fork the child reads; whatever else it tries is refused with [`LeaseError::Forked`].
+//! Calls are not for signal handlers, nor for the child of a `vfork`.
 //!
 //! What is finite, with the consequences, is in [`finite`].
 

@@ -1,5 +1,5 @@
-//! What runs out and says so: classes and slabs, for a heap and for whoever leases lines of an arena.
-//! Records, lines and roots are in `shared_heap.rs`.
+//! What runs out and says so: classes and slabs, for a heap and for whoever leases lines of an
+//! arena. Records, lines and roots are in `shared_heap.rs`.
 #![allow(missing_docs)]
 
 use shm_arena::{

@@ -38,9 +38,9 @@
 //!
 //! Any process may be killed at any instruction: its operation took effect or did not, readers and
 //! writers go on, and [`Table::recover`], called by anyone, returns what it held. An update that
-//! finds no block, or none but withheld slots, recovers by itself, and so does who attaches and
-//! [notices a death](shm_arena::Arena::notices_dead). A process that ends gives its places back with
-//! [`AnyTable::detach`].
+//! finds no block, or none but withheld slots, recovers by itself, and so does whoever attaches and
+//! [notices a death](shm_arena::Arena::notices_dead). A process that ends gives its places back
+//! with [`AnyTable::detach`].
 //!
 //! # Not promised
 //!

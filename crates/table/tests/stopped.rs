@@ -1,5 +1,5 @@
-//! What a process that is stopped in the middle of a call withholds from the others: at every access
-//! of the call, it stands still for good and is alive all the while.
+//! What a process that is stopped in the middle of a call withholds from the others: at every
+//! access of the call, it stands still for good and is alive all the while.
 #![allow(missing_docs)]
 
 #[path = "../../arena/tests/fragile/mod.rs"]
