@@ -27,6 +27,7 @@ fn options() -> TableOptions {
         value_bytes: 8,
         processes: 2,
         lines: 2,
+        hash_secret: Some([1, 2]),
         shape: Some(shape),
         ..TableOptions::default()
     }
@@ -78,11 +79,14 @@ enum Beside {
 }
 
 /// Stops a call after so many accesses; `None`: the call ended before.
-fn beside<D: Design<Fragile>>(call: Call<D>, accesses: u32) -> Option<Beside> {
-    let options = options();
-    let memory = Fragile::new(D::word_count(&options).unwrap());
+fn beside<D: Design<Fragile>>(
+    options: &TableOptions,
+    call: Call<D>,
+    accesses: u32,
+) -> Option<Beside> {
+    let memory = Fragile::new(D::word_count(options).unwrap());
     let environment = Environment { clock: Arc::new(Hasty::default()), ..Environment::default() };
-    let table = D::create(memory.clone(), &options, &environment).unwrap();
+    let table = D::create(memory.clone(), options, &environment).unwrap();
     let other = D::attach(memory.clone(), &environment).unwrap();
     assert_eq!(table.put(entry(&[0])), Ok(Put::Inserted));
     memory.arm(Some(accesses));
@@ -120,14 +124,6 @@ struct Withheld {
 }
 
 fn withheld<D: Design<Fragile>>() -> Withheld {
-    let idle: Call<D> = |_| {};
-    assert_eq!(beside::<D>(idle, 1), None, "it is not stopped");
-    let table = D::create(
-        Fragile::new(D::word_count(&options()).unwrap()),
-        &options(),
-        &Environment::default(),
-    );
-    let room = fill(&table.unwrap()).unwrap();
     let calls: [(&str, Call<D>); 5] = [
         ("insert", |table| {
             let _ = table.insert(entry(&[50]), &mut Vec::new());
@@ -145,9 +141,19 @@ fn withheld<D: Design<Fragile>>() -> Withheld {
             let _ = table.reserve(&[51], 8, 0).and_then(|room| room.put());
         }),
     ];
+    withheld_by(&options(), &calls)
+}
+
+fn withheld_by<D: Design<Fragile>>(options: &TableOptions, calls: &[(&str, Call<D>)]) -> Withheld {
+    let idle: Call<D> = |_| {};
+    assert_eq!(beside::<D>(options, idle, 1), None, "it is not stopped");
+    let memory = Fragile::new(D::word_count(options).unwrap());
+    let table = D::create(memory, options, &Environment::default()).unwrap();
+    let room = fill(&table).unwrap();
     let mut worst = Withheld { entries: 0, replacements: 0, busy: 0 };
-    for (name, call) in calls {
-        let found: Vec<Beside> = (0..).map_while(|accesses| beside::<D>(call, accesses)).collect();
+    for &(name, call) in calls {
+        let stopped = |accesses| beside::<D>(options, call, accesses);
+        let found: Vec<Beside> = (0..).map_while(stopped).collect();
         let fewest = found.iter().filter_map(|found| match found {
             Beside::Room(entries, _) => Some(*entries),
             Beside::Busy => None,
@@ -172,6 +178,18 @@ fn a_process_stopped_in_cas_bucket_withholds_one_slot_and_keeps_nobody_waiting()
     // Insertions leave one slot, so it is missed by those who replace in a full bucket alone.
     assert_eq!((withheld.entries, withheld.busy), (0, 0));
     assert!(withheld.replacements > 0, "it never had a slot");
+}
+
+#[test]
+fn a_process_stopped_while_it_changes_the_size_of_cas_bucket_withholds_nothing() {
+    let options = TableOptions { buckets_max: Some(4), ..options() };
+    let calls: [(&str, Call<CasBucket<Fragile>>); 1] = [("grow and shrink", |table| {
+        for buckets in [4, 1] {
+            let _ = table.adjust(Some(buckets));
+        }
+    })];
+    let withheld = withheld_by(&options, &calls);
+    assert_eq!(withheld, Withheld { entries: 0, replacements: 0, busy: 0 });
 }
 
 #[test]
