@@ -12,7 +12,7 @@ use crate::header::{Expected, SegmentHeader};
 use crate::layout::{Geometry, Layout};
 use crate::lease::{Lease, LeaseError};
 use crate::liveness::{RecordIndex, Verdict};
-use crate::memory::{Backoff, Load, Memory, Rmw, Store};
+use crate::memory::{Backoff, Load, Memory, Offset, Rmw, Store};
 use crate::participant::{Identity, Line, RecordState, RecordWord};
 use crate::pool::{Hold, Pool};
 use crate::recover::Recovered;
@@ -52,6 +52,8 @@ pub struct Arena<M> {
     hasher: KeyHasher,
     environment: Environment,
     identity: Option<Identity>,
+    /// Where this process's record is and what it says as long as nobody took it for dead.
+    own_record: (Offset, u64),
     /// The record that it has was that of a process that died.
     has_replaced: bool,
     pool: Pool,
@@ -118,12 +120,15 @@ impl<M: Memory> Arena<M> {
             hasher,
             environment: environment.clone(),
             identity: None,
+            own_record: (Offset::new(0), 0),
             has_replaced: false,
             pool,
             left: Mutex::default(),
         };
         if arena.memory.is_writable() {
             let (identity, has_replaced) = arena.register()?;
+            let alive = RecordWord::new(identity.incarnation, RecordState::Alive);
+            arena.own_record = (arena.layout.record(identity.record.0), alive.bits());
             (arena.identity, arena.has_replaced) = (Some(identity), has_replaced);
         }
         Ok(arena)
@@ -168,7 +173,17 @@ impl<M: Memory> Arena<M> {
     ///
     /// [`LeaseError::ReadOnly`]; [`LeaseError::Forked`] in a child of the process that attached.
     pub fn acting_identity(&self) -> Result<Identity, LeaseError> {
-        self.identity.filter(|_| !self.is_inherited()).ok_or_else(|| self.lease_error())
+        let may_act = !self.is_inherited() && !self.is_disowned();
+        self.identity.filter(|_| may_act).ok_or_else(|| self.lease_error())
+    }
+
+    /// Whether this process's record says somebody else's name, or nobody's: a verdict of death was
+    /// wrong, and what it owned is others' by now. Looked at when an operation starts: a defence,
+    /// since a verdict is never wrong as long as the kernel keeps its locks.
+    #[inline(always)]
+    fn is_disowned(&self) -> bool {
+        let (at, alive) = self.own_record;
+        self.memory.load(at, Load::Relaxed) != alive
     }
 
     /// Whether a parent of this process attached, and not this one: one load of private memory.
@@ -252,6 +267,9 @@ impl<M: Memory> Arena<M> {
                 self.hold_any()?
             }
         };
+        if self.is_disowned() {
+            return None;
+        }
         let number = hold.line().unwrap_or(0);
         Some(Lease::new(self, hold, number))
     }
@@ -262,6 +280,7 @@ impl<M: Memory> Arena<M> {
         match self.identity {
             None => LeaseError::ReadOnly,
             Some(_) if self.is_inherited() => LeaseError::Forked,
+            Some(_) if self.is_disowned() => LeaseError::Disowned,
             Some(_) => LeaseError::NoLine { lines: self.layout.geometry().lines },
         }
     }
@@ -395,9 +414,10 @@ impl<M: Memory> Arena<M> {
     }
 
     /// Gives everything of this process back: its spare blocks, lines, record and beacon. In a
-    /// forked child it gives nothing back: it is the parent's.
+    /// forked child it gives nothing back: it is the parent's. Nor where the process was taken for
+    /// dead: it is others' by now.
     pub fn detach(mut self) {
-        let Some(identity) = self.identity.take() else {
+        let Some(identity) = self.identity.take().filter(|_| !self.is_disowned()) else {
             return;
         };
         for place in 0..self.pool.places() {

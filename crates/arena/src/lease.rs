@@ -47,6 +47,9 @@ pub enum LeaseError {
     /// The handle was made by a parent of this process.
     #[error("forked: this handle is the parent process's; attach anew in the child")]
     Forked,
+    /// The process's record was freed by others, or is another's: they took it for dead.
+    #[error("disowned: others took this process for dead and recovered its work; attach anew")]
+    Disowned,
 }
 
 /// No block of a class is free, and no slab can be had for it.

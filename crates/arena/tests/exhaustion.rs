@@ -4,7 +4,8 @@
 
 use shm_arena::{
     Arena, ArenaOptions, Block, Environment, Geometry, HashKind, HeapError, HeapMemory,
-    HeapOptions, Layout, NoBlock, SegmentHeader, SharedHeap, SizeClass,
+    HeapOptions, Layout, LeaseError, Load, Memory, NoBlock, Offset, SegmentHeader, SharedHeap,
+    SizeClass, Store,
 };
 
 /// Slabs of 16 units; what is claimed is linked until it is unlinked.
@@ -104,4 +105,27 @@ fn a_heap_whose_slabs_serve_other_sizes_says_how_much_is_free_in_those() {
     assert!(refusal.to_string().contains("1000 bytes"), "{refusal}");
     kept.into_iter().for_each(|(_, allocation)| heap.free(allocation).unwrap());
     heap.free(heap.allocate(1000).unwrap()).unwrap();
+}
+
+#[test]
+fn who_was_taken_for_dead_by_mistake_is_told_and_changes_nothing() {
+    let arena = arena(2);
+    let small = class(1);
+    let _ = link(&arena, small).unwrap();
+    let record = arena.layout().record(arena.identity().unwrap().record.0);
+    let before = arena.memory().load(record, Load::Relaxed);
+    // Free, of the same incarnation, as whoever buries a process leaves its record.
+    arena.memory().store(record, before & !0xf, Store::Relaxed);
+    assert_eq!(arena.lease().map(drop), Err(LeaseError::Disowned));
+    assert_eq!(arena.acting_identity(), Err(LeaseError::Disowned));
+    let words = |arena: &Arena<HeapMemory>| -> Vec<u64> {
+        let words = arena.memory().word_count();
+        (0..words).map(|at| arena.memory().load(Offset::new(at), Load::Relaxed)).collect()
+    };
+    let found = words(&arena);
+    arena.memory().store(record, before, Store::Relaxed);
+    assert!(arena.lease().is_ok(), "the record is what refuses");
+    arena.memory().store(record, before & !0xf, Store::Relaxed);
+    assert_eq!(words(&arena), found, "a refused lease stores nothing");
+    arena.detach();
 }

@@ -109,19 +109,19 @@ get, a hit: 42 0 0 1 5
 get, a miss: 10 0 0 1 1
 look_up: 44 0 0 1 6
 get_many of one: 52 0 0 1 5
-insert, a new key: 9 34 2 1 7
-remove: 19 37 3 2 9
-put, a new key: 9 34 2 1 7
-take: 44 37 3 2 9
-insert, a present key: 42 0 0 1 5
-put, a present key: 18 69 4 3 12
-replace: 18 69 4 3 12
+insert, a new key: 10 34 2 1 8
+remove: 20 37 3 2 10
+put, a new key: 10 34 2 1 8
+take: 45 37 3 2 10
+insert, a present key: 43 0 0 1 6
+put, a present key: 19 69 4 3 13
+replace: 19 69 4 3 13
 look_up again: 44 0 0 1 6
-compare_exchange: 19 69 4 3 12
-compare_exchange, changed: 16 0 0 1 2
+compare_exchange: 20 69 4 3 13
+compare_exchange, changed: 17 0 0 1 3
 look_up once more: 44 0 0 1 6
-remove_if: 22 36 5 2 10
-reserve and put: 9 9 2 1 4
+remove_if: 23 36 5 2 11
+reserve and put: 10 9 2 1 5
 ",
     );
 }
@@ -131,23 +131,23 @@ reserve and put: 9 9 2 1 4
 fn what_a_verb_of_chained_costs_is_pinned() {
     pinned::<Chained<_>>(
         "
-get, a hit: 36 1 1 0 6
-get, a miss: 4 1 1 0 2
-look_up: 37 1 1 0 7
-get_many of one: 36 1 1 0 6
-insert, a new key: 7 36 2 1 7
-remove: 16 39 2 1 9
-put, a new key: 7 36 2 1 7
-take: 41 39 2 1 9
-insert, a present key: 36 1 1 0 6
-put, a present key: 15 72 2 2 13
-replace: 15 72 2 2 13
-look_up again: 37 1 1 0 7
-compare_exchange: 16 72 2 2 13
-compare_exchange, changed: 12 1 1 0 4
-look_up once more: 37 1 1 0 7
-remove_if: 18 38 4 1 10
-reserve and put: 9 12 3 1 4
+get, a hit: 37 1 1 0 7
+get, a miss: 5 1 1 0 3
+look_up: 38 1 1 0 8
+get_many of one: 37 1 1 0 7
+insert, a new key: 8 36 2 1 8
+remove: 17 39 2 1 10
+put, a new key: 8 36 2 1 8
+take: 42 39 2 1 10
+insert, a present key: 37 1 1 0 7
+put, a present key: 16 72 2 2 14
+replace: 16 72 2 2 14
+look_up again: 38 1 1 0 8
+compare_exchange: 17 72 2 2 14
+compare_exchange, changed: 13 1 1 0 5
+look_up once more: 38 1 1 0 8
+remove_if: 19 38 4 1 11
+reserve and put: 10 12 3 1 5
 ",
     );
 }
@@ -161,19 +161,19 @@ get, a hit: 34 0 0 1 6
 get, a miss: 6 0 0 1 3
 look_up: 35 0 0 1 7
 get_many of one: 34 0 0 1 6
-insert, a new key: 9 40 3 3 10
-remove: 18 43 4 4 13
-put, a new key: 9 40 3 3 10
-take: 43 43 4 4 13
-insert, a present key: 35 0 0 1 7
-put, a present key: 14 75 4 5 14
-replace: 13 75 4 5 14
+insert, a new key: 10 40 3 3 11
+remove: 19 43 4 4 14
+put, a new key: 10 40 3 3 11
+take: 44 43 4 4 14
+insert, a present key: 36 0 0 1 8
+put, a present key: 15 75 4 5 15
+replace: 14 75 4 5 15
 look_up again: 35 0 0 1 7
-compare_exchange: 14 75 4 5 14
-compare_exchange, changed: 10 0 0 1 5
+compare_exchange: 15 75 4 5 15
+compare_exchange, changed: 11 0 0 1 6
 look_up once more: 35 0 0 1 7
-remove_if: 17 42 6 4 12
-reserve and put: 6 40 3 3 9
+remove_if: 18 42 6 4 13
+reserve and put: 7 40 3 3 10
 ",
     );
 }

@@ -82,6 +82,9 @@ pub enum Error {
     /// The handle, cursor or reservation was made by a parent of this process.
     #[error("forked: this handle is the parent process's; attach anew in the child")]
     Forked,
+    /// The process's record was freed by others, or is another's: they took it for dead.
+    #[error("disowned: others took this process for dead and recovered its work; attach anew")]
+    Disowned,
 }
 
 impl From<LeaseError> for Error {
@@ -90,6 +93,7 @@ impl From<LeaseError> for Error {
             LeaseError::ReadOnly => Self::ReadOnly,
             LeaseError::NoLine { lines } => Self::NoLine { lines },
             LeaseError::Forked => Self::Forked,
+            LeaseError::Disowned => Self::Disowned,
         }
     }
 }
