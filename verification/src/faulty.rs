@@ -64,7 +64,7 @@ impl<M: Memory> Faulty<M> {
     }
 
     fn is_header(&self, at: Offset) -> bool {
-        let words = self.at.slots + 1;
+        let words = (self.at.slots + 1).next_power_of_two();
         let within = at.word().wrapping_sub(self.at.index.word());
         within < self.at.buckets * words && within.is_multiple_of(words)
     }

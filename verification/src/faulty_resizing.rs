@@ -94,7 +94,7 @@ impl<M: Memory> FaultyResizing<M> {
         assert!(numbers[1] < 7, "buckets of one line each");
         let index_words = geometry.index_words;
         let index = Layout::new(geometry).expect("a geometry").index();
-        let bucket_words = numbers[1] + 1;
+        let bucket_words = (numbers[1] + 1).next_power_of_two();
         Self {
             memory,
             site: Some(Site { fault, index, index_words, bucket_words, seen: Arc::default() }),

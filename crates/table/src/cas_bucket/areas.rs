@@ -17,8 +17,10 @@ pub(super) struct Areas {
     index: Offset,
     /// Where the second part of the index starts.
     rest: Offset,
-    /// Words of a bucket in the first part.
-    first_words: u64,
+    /// Words of a bucket in the first part, a power of two, by their exponent.
+    first_shift: u32,
+    /// One less than the smallest number of buckets.
+    mask_min: u64,
     exponent_min: u32,
     exponent_max: u32,
 }
@@ -34,32 +36,34 @@ pub(super) struct Bucket {
 }
 
 /// Words of a bucket in the second part of the index, if its buckets have so many slots.
-pub(super) const fn rest_words(slots: u32) -> u64 {
+const fn rest_words(slots: u32) -> u64 {
     if slots > FIRST_SLOTS { 16 } else { 0 }
 }
 
-/// Words of a bucket in the first part of the index.
-pub(super) const fn first_words(slots: u32) -> u64 {
-    if slots > FIRST_SLOTS { 8 } else { slots as u64 + 1 }
+/// Words of a bucket in the first part of the index: a line, or of few slots the next power of two,
+/// by its exponent.
+const fn first_shift(slots: u32) -> u32 {
+    if slots > FIRST_SLOTS { 3 } else { (slots + 1).next_power_of_two().ilog2() }
 }
 
 /// Words of an index with areas for 2^`min` to 2^`max` buckets of so many slots.
 pub(super) fn index_words(exponent_min: u32, exponent_max: u32, slots: u32) -> Option<u64> {
     let buckets = (1_u64 << (exponent_max + 1)).checked_sub(1 << exponent_min)?;
-    buckets.checked_mul(first_words(slots) + rest_words(slots))
+    buckets.checked_mul((1 << first_shift(slots)) + rest_words(slots))
 }
 
 impl Areas {
     /// The areas of an index that starts here. The exponents are in order and at most
     /// [`Root::EXPONENT_MAX`].
     pub(super) fn new(index: Offset, exponent_min: u32, exponent_max: u32, slots: u32) -> Self {
-        let first_words = first_words(slots);
+        let first_shift = first_shift(slots);
         let buckets = (1_u64 << (exponent_max + 1)) - (1 << exponent_min);
         Self {
-            zero: index.word().wrapping_sub(first_words << exponent_min),
+            zero: index.word().wrapping_sub(1 << (exponent_min + first_shift)),
             index,
-            rest: index + buckets * first_words,
-            first_words,
+            rest: index + (buckets << first_shift),
+            first_shift,
+            mask_min: (1 << exponent_min) - 1,
             exponent_min,
             exponent_max,
         }
@@ -94,6 +98,13 @@ impl Areas {
         Ok(self.bucket_of(hash, root.exponent(), root.epoch()))
     }
 
+    /// A key's bucket of the smallest size, in the first life of its area.
+    #[inline(always)]
+    pub(super) fn bucket_of_smallest(&self, hash: u64) -> Bucket {
+        let at = self.index + ((hash & self.mask_min) << self.first_shift);
+        Bucket { at, stamp: Stamp::new(self.tag(hash), Root::first(0).epoch()) }
+    }
+
     /// A key's bucket of the size that entries move to. Takes any root.
     pub(super) fn heir(&self, hash: u64, root: Root) -> Result<Bucket, Error> {
         match root.target().filter(|&exponent| self.has(exponent)) {
@@ -107,7 +118,7 @@ impl Areas {
     pub(super) fn bucket_of(&self, hash: u64, exponent: u32, epoch: u32) -> Bucket {
         let size = 1_u64 << exponent;
         let number = hash & (size - 1) | size;
-        let at = Offset::new(self.zero.wrapping_add(number.wrapping_mul(self.first_words)));
+        let at = Offset::new(self.zero.wrapping_add(number << self.first_shift));
         Bucket { at, stamp: Stamp::new(self.tag(hash), epoch) }
     }
 
@@ -148,7 +159,7 @@ impl Areas {
 
     /// The size whose area a bucket is in, and its number among those.
     pub(super) const fn place_of(&self, at: Offset) -> (u32, u64) {
-        let number = at.word().wrapping_sub(self.zero) / self.first_words;
+        let number = at.word().wrapping_sub(self.zero) >> self.first_shift;
         let exponent = (number | 1).ilog2();
         (exponent, number - (1 << exponent))
     }

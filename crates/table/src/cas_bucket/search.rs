@@ -70,6 +70,15 @@ impl<M: Memory> CasBucket<M> {
         Root::from_bits(self.memory().load(self.root_word(), Load::Acquire))
     }
 
+    /// The bucket that most likely speaks for a hash.
+    #[inline(always)]
+    pub(super) fn likely_bucket(&self, hash: u64) -> Result<Bucket, Error> {
+        if self.areas.is_fixed() {
+            return Ok(self.areas.bucket_of_smallest(hash));
+        }
+        self.areas.bucket(hash, self.root())
+    }
+
     /// Whether a bucket, whose header was found open before, was then in the life that its stamp
     /// speaks of.
     #[inline(always)]
@@ -205,7 +214,7 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn read(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
-        match self.look_once(self.areas.bucket(hash, self.root())?, key, value) {
+        match self.look_once(self.likely_bucket(hash)?, key, value) {
             Look::Seen(metadata) => Ok(metadata),
             Look::Unclear => self.look_again(hash, key, value),
         }
