@@ -45,7 +45,9 @@
 //! # Not promised
 //!
 //! The segment's size is fixed at creation: *full* is an error that says of what. Within it
-//! [`Chained`] follows the number of entries with that of its buckets. Nothing is evicted. Verbs
+//! tables follow the number of entries with that of their buckets, as far as
+//! [`TableOptions::buckets_min`] and [`buckets_max`](TableOptions::buckets_max) give them room, and
+//! others go on meanwhile; those of [`Chained`] wait. Nothing is evicted. Verbs
 //! over many keys ([`scan`](Table::scan), [`clear`](Table::clear), [`len`](Table::len) and what
 //! rests on them) are not atomic. A segment does not outlive its boot; what [`save()`] writes does,
 //! and [`load()`] reads it back. Verbs are not for signal handlers. A forked child that goes on

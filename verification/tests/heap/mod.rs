@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     BlindOwner,
     /// Exchanges of the root header apply their change to whatever header is there.
     BlindRoots,
-    /// Right after a block word that says PENDING, a look at an owner word sees what the last saw.
+    /// Right after a block word that says USED, a look at an owner word sees what the last saw.
     NoSecondLook,
     /// Nobody says in which slabs it owns blocks.
     NotTouched,
@@ -35,8 +35,8 @@ pub(crate) enum Fault {
     NoClassCheck,
 }
 
-/// Where a fault remembers whether the last block word said PENDING: no word of a heap.
-const PENDING_SEEN: Offset = Offset::new(u64::MAX);
+/// Where a fault remembers whether the last block word said USED: no word of a heap.
+const USED_SEEN: Offset = Offset::new(u64::MAX);
 
 /// Words of a heap that faults aim at.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl<M: Memory> Tampered<M> {
     fn forget_pending(&self) {
         if self.fault == Fault::NoSecondLook {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(PENDING_SEEN, 0);
+            seen.insert(USED_SEEN, 0);
         }
     }
 
@@ -134,8 +134,8 @@ impl<M: Memory> Memory for Tampered<M> {
         let remember = |at: Offset, word: u64| {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(at, word);
         };
-        if is_owner && remembered(PENDING_SEEN) == Some(1) {
-            remember(PENDING_SEEN, 0);
+        if is_owner && remembered(USED_SEEN) == Some(1) {
+            remember(USED_SEEN, 0);
             return remembered(at).unwrap_or(0);
         }
         // A virgin slab has no class to remember.
@@ -145,7 +145,7 @@ impl<M: Memory> Memory for Tampered<M> {
         let word = self.memory.load(at, order);
         remember(at, word);
         if is_block {
-            remember(PENDING_SEEN, u64::from(word >> 20 & 15 == 1));
+            remember(USED_SEEN, u64::from(word >> 20 & 15 == 1));
         }
         word
     }

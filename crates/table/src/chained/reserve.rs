@@ -10,7 +10,7 @@ use crate::entry::{EntryShape, Prepared, write_piece};
 
 /// A claimed block and the line that names it.
 ///
-/// CRASH(reserve): the block is PENDING and named from the claim to the publication.
+/// CRASH(reserve): the block is used and named from the claim to the publication.
 struct Reserved<'a, M: Memory> {
     table: &'a Chained<M>,
     /// `None` once it is published.

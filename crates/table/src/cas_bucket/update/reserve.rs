@@ -13,7 +13,7 @@ use crate::entry::{Prepared, write_piece};
 
 /// A claimed block and the line that names it.
 ///
-/// CRASH(reserve): the block is PENDING and named from the claim to the publication.
+/// CRASH(reserve): the block is used and named from the claim to the publication.
 struct Reserved<'a, M: Memory> {
     table: &'a CasBucket<M>,
     /// `None` once it is published.
