@@ -1,5 +1,5 @@
 //! How far from home entries of `robin_hood` lie, how often a page is full, and what its index
-//! weighs, against theory. With `--nocapture` the tests print what `papers/robin-hood.md` quotes.
+//! weighs, against theory. With `--nocapture` the tests print what they measure.
 #![allow(missing_docs)]
 
 use shm_arena::{Access, AttachOptions, CreateOptions, Environment, HeapMemory};

@@ -193,6 +193,16 @@ fn a_process_stopped_while_it_changes_the_size_of_cas_bucket_withholds_nothing()
 }
 
 #[test]
+fn a_process_stopped_while_it_grows_robin_hood_withholds_nothing() {
+    let options = TableOptions { buckets_max: Some(4), ..options() };
+    let calls: [(&str, Call<RobinHood<Fragile>>); 1] = [("grow", |table| {
+        let _ = table.adjust(Some(4));
+    })];
+    let withheld = withheld_by(&options, &calls);
+    assert_eq!(withheld, Withheld { entries: 0, replacements: 0, busy: 0 });
+}
+
+#[test]
 fn a_process_stopped_in_robin_hood_withholds_no_slot_and_keeps_nobody_waiting() {
     let withheld = withheld::<RobinHood<Fragile>>();
     assert_eq!(withheld, Withheld { entries: 0, replacements: 0, busy: 0 });

@@ -1,7 +1,7 @@
 //! Updates as redo descriptors: one for each participant line, finished by whoever meets it.
 //!
 //! ```text
-//! word 0   page + 1 of the update that the line is in, or 0
+//! word 0   page + 1 of the update that the line is in, or 0; pages numbered through all sizes
 //!      1   change │ first slot │ slots
 //!      2   incoming entry, as the first slot's content
 //!      3   outgoing block
@@ -53,7 +53,7 @@ impl<M: Memory> RobinHood<M> {
 
     #[cold]
     fn finish_left(&self, at: Offset, page: u64, line: u32) -> Result<(), Error> {
-        if page >= self.pages {
+        if page >= self.pages.total() {
             return Err(Error::Corrupt { what: "descriptor's page", word: at.word() });
         }
         let header = Header::from_bits(self.memory().load(self.header_at(page), Load::Acquire));

@@ -8,17 +8,24 @@ use shm_arena::{Block, Memory};
 use super::search::{Home, corrupt};
 use super::word::{Header, REACH_MAX, Slot};
 use super::{RobinHood, TURNS_MAX};
-use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Stats, Table, Version};
+use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Resizing, Stats, Table, Version};
 use crate::entry::EntryView;
 
 impl<M: Memory> RobinHood<M> {
-    /// The entries of one home at one instant. An entry never changes its home, so whoever looks at
-    /// every home misses none that stays, however far it moves.
-    fn copy_home(&self, page: u64, home: u32, copied: &mut Vec<OwnedEntry>) -> Result<(), Error> {
+    /// The entries of one home at one instant, and the page in which they are: `at` says which one
+    /// that is in each size. An entry never changes its home, so whoever looks at every home misses
+    /// none that stays, however far it moves.
+    fn copy_home(
+        &self,
+        home: u32,
+        at: impl Fn(u32) -> u64,
+        copied: &mut Vec<OwnedEntry>,
+    ) -> Result<u64, Error> {
         // Each failed turn means that somebody changed this page.
         for _ in 0..TURNS_MAX {
             copied.clear();
-            let header = self.load_header(page);
+            let page = at(self.size().exponent());
+            let (page, header) = self.followed(page, self.load_header(page), &at)?;
             let Some(slots) = self.slots_of_home(page, home, header)? else {
                 continue;
             };
@@ -33,10 +40,10 @@ impl<M: Memory> RobinHood<M> {
                 copied.push(entry.copy_out(shape, version));
             }
             if self.still_holds(page, header) {
-                return damaged.map_or(Ok(()), |block| Err(corrupt(block)));
+                return damaged.map_or(Ok(page), |block| Err(corrupt(block)));
             }
         }
-        Err(Error::Contended { bucket: page, turns: TURNS_MAX })
+        Err(Error::Contended { bucket: at(0), turns: TURNS_MAX })
     }
 
     /// The `scan` of the contract: the entries of one home. A cursor's position counts homes.
@@ -46,30 +53,43 @@ impl<M: Memory> RobinHood<M> {
         visit: &mut dyn FnMut(Entry<'_>, Version),
     ) -> Result<(), Error> {
         let Some(position) = cursor.position(self.identity)? else { return Ok(()) };
-        let homes = self.pages * u64::from(self.slots());
+        let positions = self.pages.positions(self.slots());
         let mut copied = Vec::new();
-        if position < homes {
-            let page = position / u64::from(self.slots());
-            // Wrapped to a page, the position is a home.
-            let home = u32::try_from(position % u64::from(self.slots())).unwrap_or(0);
-            self.copy_home(page, home, &mut copied)?;
+        let mut next = positions;
+        if position < positions {
+            let (home, at) = self.pages.place(position, self.slots());
+            let page = self.copy_home(home, at, &mut copied)?;
+            next = self.pages.behind(position, self.pages.exponent_of(page));
         }
-        cursor.move_to(Some(position.saturating_add(1)).filter(|&next| next < homes));
+        cursor.move_to(Some(next).filter(|&next| next < positions));
         for entry in &copied {
             visit(entry.entry(), entry.version);
         }
         Ok(())
     }
 
-    fn homes(&self) -> impl Iterator<Item = (u64, u32)> + use<M> {
+    /// The pages that hold the truth; approximate while the table grows.
+    fn pages_in_use(&self) -> impl Iterator<Item = u64> {
+        let exponent = self.size().exponent();
+        let pages = self.pages.start(exponent)..self.pages.start(exponent + 1);
+        pages.flat_map(move |page| {
+            let has_heirs = exponent < self.pages.exponent_max;
+            match has_heirs && self.load_header(page).is_moved() {
+                true => self.pages.heir(page)..self.pages.heir(page) + 2,
+                false => page..page + 1,
+            }
+        })
+    }
+
+    fn slots_in_use(&self) -> impl Iterator<Item = (u64, u32)> {
         let slots = self.slots();
-        (0..self.pages).flat_map(move |page| (0..slots).map(move |home| (page, home)))
+        self.pages_in_use().flat_map(move |page| (0..slots).map(move |slot| (page, slot)))
     }
 
     /// Entries by their distance from home; approximate while others write.
     pub fn distances(&self) -> Vec<u64> {
         let mut distances = vec![0; REACH_MAX as usize];
-        for (page, position) in self.homes() {
+        for (page, position) in self.slots_in_use() {
             let slot = self.slot(page, position);
             if !slot.is_empty() {
                 distances[slot.reach() as usize - 1] += 1;
@@ -81,17 +101,19 @@ impl<M: Memory> RobinHood<M> {
     /// The `stats` of the contract.
     pub(super) fn count_all(&self) -> Stats {
         let mut histogram = vec![0; self.slots() as usize + 1];
-        for page in 0..self.pages {
+        let mut slots = 0;
+        for page in self.pages_in_use() {
+            slots += u64::from(self.slots());
             let full = (0..self.slots()).filter(|&position| !self.slot(page, position).is_empty());
             histogram[full.count()] += 1;
         }
         let geometry = self.arena.geometry();
         Stats {
             entries: self.len(),
-            buckets: self.pages,
-            buckets_max: self.pages,
-            resizing: None,
-            slots: self.pages * u64::from(self.slots()),
+            buckets: self.pages.count(self.size().exponent()),
+            buckets_max: self.pages.count(self.pages.exponent_max),
+            resizing: self.growth(),
+            slots,
             bucket_histogram: histogram,
             probe_histogram: std::iter::once(0).chain(self.distances()).collect(),
             segment_bytes: self.memory().word_count() * 8,
@@ -104,7 +126,11 @@ impl<M: Memory> RobinHood<M> {
     /// The `dump` of the contract: totals, then the first slots that hold anything.
     pub(super) fn write_dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         const SLOTS_SHOWN: usize = 256;
-        writeln!(out, "robin_hood: {} entries in {} pages", self.len(), self.pages)?;
+        let (entries, pages) = (self.len(), self.pages.count(self.size().exponent()));
+        writeln!(out, "robin_hood: {entries} entries in {pages} pages")?;
+        if let Some(Resizing { target, done, steps }) = self.growth() {
+            writeln!(out, "growing to {target} pages: {done} of {steps} have moved on")?;
+        }
         writeln!(out, "{:?}", self.arena)?;
         let mut distances = self.distances();
         let used = distances.iter().rposition(|&entries| entries != 0).map_or(0, |last| last + 1);
@@ -112,7 +138,7 @@ impl<M: Memory> RobinHood<M> {
         writeln!(out, "entries by distance from home: {distances:?}")?;
         let mut shown = None;
         let slots =
-            self.homes().map(|(page, position)| (page, position, self.slot(page, position)));
+            self.slots_in_use().map(|(page, position)| (page, position, self.slot(page, position)));
         for (page, position, slot) in
             slots.filter(|(_, _, slot)| !slot.is_empty()).take(SLOTS_SHOWN)
         {
@@ -128,7 +154,7 @@ impl<M: Memory> RobinHood<M> {
     pub(super) fn check_all(&self) -> Audit {
         let mut audit = Audit::default();
         let mut references: BTreeMap<Block, u64> = BTreeMap::new();
-        for page in 0..self.pages {
+        for page in self.pages_in_use() {
             match self.settled_header(page) {
                 Ok(header) => self.check_page(page, header, &mut audit, &mut references),
                 Err(error) => audit.find(format!("page {page}: {error}")),
@@ -147,7 +173,7 @@ impl<M: Memory> RobinHood<M> {
     fn settled_header(&self, page: u64) -> Result<Header, Error> {
         for _ in 0..TURNS_MAX {
             let header = self.load_header(page);
-            if header.is_idle() || !self.memory().is_writable() {
+            if header.is_still() || !self.memory().is_writable() {
                 return Ok(header);
             }
             self.help(page, header)?;
@@ -162,7 +188,7 @@ impl<M: Memory> RobinHood<M> {
         audit: &mut Audit,
         references: &mut BTreeMap<Block, u64>,
     ) {
-        if !header.is_idle() {
+        if !header.is_still() {
             return audit.find(format!("page {page}: {header:?}, which a reader cannot finish"));
         }
         let mut keys: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
@@ -199,9 +225,9 @@ impl<M: Memory> RobinHood<M> {
         let (entry, shape) =
             EntryView::shaped(&self.arena, slot.block()).ok_or("it holds no entry")?;
         let home = Home::new(entry.hash());
-        let is_home =
-            self.wrapped(home.slot() + slot.reach() - 1) == position && self.page(home) == page;
-        if !is_home || home.tag() != slot.tag() {
+        let is_home = self.wrapped(home.slot() + slot.reach() - 1) == position;
+        let is_page = self.pages.page(home, self.pages.exponent_of(page)) == page;
+        if !is_home || !is_page || home.tag() != slot.tag() {
             return Err("the entry belongs elsewhere");
         }
         let mut key = Vec::new();

@@ -1,6 +1,7 @@
 //! What is finite in this design, for the test of the page that says so.
 
 use super::TURNS_MAX;
+use super::size::Pages;
 use super::word::{Header, REACH_MAX, SLOTS_MAX, Slot, UNITS_MAX};
 
 /// Bits of each counter.
@@ -16,6 +17,7 @@ pub(crate) fn counters() -> Vec<(&'static str, u32)> {
 pub(crate) fn bounds() -> Vec<(&'static str, u64)> {
     assert_eq!(TURNS_MAX, crate::contract::TURNS_MAX);
     vec![
+        ("`robin_hood`: pages", Pages::MAX),
         ("`robin_hood`: slots of a page", SLOTS_MAX.into()),
         ("`robin_hood`: slots that a search looks at", REACH_MAX.into()),
         ("`robin_hood`: units of 64 bytes in a segment", UNITS_MAX),

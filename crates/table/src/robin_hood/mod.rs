@@ -12,29 +12,39 @@
 //! there is no border between two versions at which an entry could slip through
 //! (`papers/kelly-robin-hood.md` shows what happens at such borders).
 //!
+//! Growing is the same idea once more: a page is frozen, both pages that take its place are filled
+//! by whoever comes by, and one exchange of its header makes it so.
+//!
 //! # Layout
 //!
 //! ```text
 //! index: headers, a cache line each │ slots, 512 a page │ descriptors, 16 words a line
+//!        of the pages of every size, the smallest first, each twice as many as the one before
+//! control 0  root: exponent 63 │ growing 1      see `size`
+//!         1  frontier: pages that have moved    see `grow`
 //!
-//! header: busy 1 │ 0 (2) │ line 12 │ version 49
+//! header: busy 1 │ mode 2 │ line 12 │ version 49        mode: 0, frozen 1, moved on 2
 //! slot:   reach 6 │ tag 4 │ count 26 │ block 28        reach = distance from home + 1, 0 empty
 //! descriptor: see `descriptor`                          entry: see `entry`
 //! ```
 //!
-//! The upper half of the hash gives the page, the lower half home and tag. The last slot is
+//! The upper half of the hash, scaled to the number of pages, gives the page; twice as many pages
+//! make two of each. The lower half gives home and tag, which no growth changes. The last slot is
 //! followed by the first. At the default fill of 75 % a page holds 384 entries on average; one that
 //! would hold more than 512 is full: P(Poisson(384) > 512) = 2.1·10⁻¹⁰. An entry lies at most 62
 //! slots from its home; at that fill the probability of a distance falls by e^−0.55 a slot, and
-//! that of 62 is below 10⁻¹⁴. An entry takes 11 bytes of index.
+//! that of 62 is below 10⁻¹⁴. An entry takes 11 bytes of index; in a table that may grow, up to
+//! twice as many at its largest size, as every size has pages of its own, reserved at creation and
+//! used once.
 //!
 //! # Operations
 //!
-//! *get*: load the header; from the key's home on, compare reach and tag of each slot, and the key
-//! where they agree; end at a slot whose reach is shorter than the key's would be there; copy the
-//! value, fence, and load the header again: equal means that all of it was there at one instant.
-//! If an update is under way, read its descriptor too, and take the page as it is after it. After
-//! 16 failures look only at the slots that concern the key, twice, instead of the page.
+//! *get*: load the root, unless the table has one size only, and the header of the page that its
+//! size gives; from the key's home on, compare reach and tag of each slot, and the key where they
+//! agree; end at a slot whose reach is shorter than the key's would be there; copy the value,
+//! fence, and load the header again: equal means that all of it was there at one instant. If an
+//! update is under way, read its descriptor too, and take the page as it is after it. After 16
+//! failures look only at the slots that concern the key, twice, instead of the page.
 //!
 //! *remove*: find as get does, in an idle page; name the block in this line's intent; plan to move
 //! each entry behind it that is not at home one slot back; write the descriptor; exchange the
@@ -49,15 +59,30 @@
 //! slot that is not written yet, in the order of the plan, each after another look at the header;
 //! make the page idle. Whether a slot is written shows by the parity of its count.
 //!
+//! *grow*: an insertion that finds its page full, or, looking at every 32nd version, more than
+//! seven eighths of it taken, exchanges the root for one that says *growing*. Then each update of
+//! one key in sixteen moves one page: freezes an idle page by one exchange of its header, after
+//! which nothing in it changes; reads from the entries which of the two pages that take its place
+//! each one belongs to; writes it into a virgin slot there, at its home or behind the entry before
+//! it; and exchanges the header for one that says *moved on*. Until then the frozen page is read as
+//! it is, by readers too; any update that needs it moves it. From then on everybody goes to the
+//! page of the next size. Who sees the last page moved exchanges the root for the next size.
+//! *adjust* does all of it at once.
+//!
 //! # Invariants
 //!
 //! - I1: a busy header is governed by the descriptor of the line that it names, which does not
 //!   change as long as it does.
 //! - I2: in an idle page the reach of a slot exceeds that of the slot before by one at most.
-//! - I3: slots change only by the update that the header names, each of its slots once, in order.
+//! - I3: slots change only by the update that the header names, each of its slots once, in order,
+//!   or, while the page that moves on to theirs is frozen, from virgin to what that page gives
+//!   them.
 //! - I4: a slot never holds the same word twice.
 //! - I5: a key has at most one entry.
-//! - I6: a block is free, or named by one slot or the descriptor under way, or by its owner's line.
+//! - I6: a block is free, or named by one slot or the descriptor under way, or by its owner's line;
+//!   slots of a page that has moved on, or is yet to be moved to, do not count.
+//! - I7: a page is frozen, then moved on, for good; a key is in the first page, by size, that has
+//!   not moved on.
 //!
 //! # Orderings
 //!
@@ -67,6 +92,7 @@
 //! | R2 | fence, then header again | acquire | W3, B2, B5 | slots and bytes of a later state must not pass as this one's | remove ‖ get |
 //! | R3 | fence, then header, then slots again | acquire | W3 | the header must not be older than the slots | remove, insert ‖ get |
 //! | R4 | first of the two looks at a slot | acquire | W3 | the entry must be as visible as its slot, which no header covers yet | put, get ‖ remove, insert |
+//! | R5 | root load | acquire | G4 | the headers must say that the pages before have moved, or what came to them | adjust ‖ adjust ‖ get |
 //! | W1 | fence before a descriptor is written | release | H1 | a helper must not take it for the one before | remove, insert ‖ insert |
 //! | W2 | header, idle → busy | release | R1 | descriptor and entry must be visible before | insert ‖ get |
 //! | W3 | slot → next | release | R2, H2 | who sees the slot must see the header that ordered it | remove ‖ get |
@@ -75,6 +101,14 @@
 //! | H1 | fence, then header, after copying a descriptor | acquire | W1 | a descriptor of a later update must not pass as this one's | remove, insert ‖ insert |
 //! | H2 | slot load while an update is under way | acquire | W3 | where an entry has left one slot, its other one must be seen | remove ‖ insert |
 //! | H3 | fence, then header, before a slot is written | acquire | W1, W3 | a slot of a later update must not be written by this one | remove, insert ‖ insert |
+//! | G1 | header, idle → frozen | relaxed | – | it publishes nothing; what W4 did stays visible through it | – |
+//! | G2 | slot of an heir, virgin → word | relaxed | – | G3 publishes it; of a slot that another wrote, its word was read before G3, so nobody who comes by G3 reads an older one | – |
+//! | G3 | header, frozen → moved | release | R1 | both heirs must be filled before | adjust ‖ adjust ‖ get |
+//! | G4 | root → next | release | R5 | every page must have moved before | adjust ‖ adjust ‖ get |
+//! | G5 | frontier, load and exchange | acquire, release | G5 | who ends the growth relies on what others saw moved | take ‖ put ‖ get, growing |
+//!
+//! Whoever finds that somebody else has moved a page learns it from R1 once more before it goes on:
+//! R2 alone would not show it what the heirs hold.
 //!
 //! B2, B5 and the order of block states are in the arena's `lease` module.
 //!
@@ -86,28 +120,40 @@
 //! | W1, the descriptor | a descriptor that no header names | nothing | the line's next lessee gives it up |
 //! | W2 | a busy page; blocks, named | the update | whoever updates the page next, or recovery, finishes it |
 //! | W3, some slots | the same | the update | the same |
+//! | root → growing | a growth that nobody works at | nothing | updates of one key in sixteen |
+//! | G1, G2 | a frozen page, heirs filled in part | the frozen page | whoever updates it, or helps |
+//! | G3 | a page that has moved; the growth goes on | its heirs | the same |
 //! | W4, W5 | a pending block that is linked, or one that is unlinked and named | the update | recovery, or the next deleter |
 //!
 //! # Limits
 //!
-//! `get`: lock-free; stores nothing, also where a writer died in the middle. Updates: lock-free; a
-//! full page is an error. A stopped process withholds nothing: others finish its update. A loop
-//! that finds the page changed 65,536 times in a row gives *contended*. The version wraps after
-//! 2^49 updates of one page, 65 days at 10 ns each. A slot's count wraps after 2^26 writes of it,
-//! at 100 ns each in 7 s: a helper that sleeps between its last look at the header and its exchange
-//! through an exact multiple of that, and then finds the same block as near to its home, writes an
-//! old word over it. A segment has at most 2^28 units, 16 GiB. The size is fixed.
+//! `get`: lock-free; stores nothing, also where a writer or grower died in the middle. Updates:
+//! lock-free; a page that is full at the largest size, or in a table that does not adjust, is an
+//! error. While the table grows, one update in sixteen moves a page, of up to 512 entries, and so
+//! does any that finds its own frozen or full; one that finds a page full which has been moved to
+//! already moves all that are left. A stopped process withholds nothing: others finish its update.
+//! A loop that finds the page changed 65,536 times in a row gives *contended*. The version wraps
+//! after 2^49 updates of one page, 65 days at 10 ns each. A slot's count wraps after 2^26 writes of
+//! it, at 100 ns each in 7 s: a helper that sleeps between its last look at the header and its
+//! exchange through an exact multiple of that, and then finds the same block as near to its home,
+//! writes an old word over it; one that moves a page and sleeps as long between its look at the
+//! header and its exchange does the same to a slot that is empty again. A segment has at most 2^28
+//! units, 16 GiB. A table grows by doubling, from the fewest to the most pages for which it was
+//! made, and never shrinks; by default the two are equal. A growth does not end while a page is
+//! damaged.
 //!
 //! # Source
 //!
 //! `papers/robin-hood.md`. From Celis: the order, and the bound that follows. Different: pages with
-//! a version, updates as redo descriptors, backward shift instead of tombstones.
+//! a version, updates as redo descriptors, backward shift instead of tombstones; growth.
 
 mod descriptor;
+mod grow;
 mod inspect;
 #[cfg(test)]
 pub(crate) mod limits;
 mod search;
+mod size;
 mod update;
 mod word;
 
@@ -119,20 +165,23 @@ use shm_arena::{
 
 use crate::capabilities::Capabilities;
 use crate::contract::{
-    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Lookup, Recovery, Remove, Rule, Seen,
-    Stats, Table, Unlinked, Version,
+    ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Lookup, Recovery, Remove, Resizing,
+    Rule, Seen, Stats, Table, Unlinked, Version,
 };
 use crate::entry::{check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
 use descriptor::DESCRIPTOR_WORDS;
 use search::Home;
+use size::{Pages, Size};
 use word::{Header, REACH_MAX, SLOTS_MAX, Slot, UNITS_MAX};
 
 /// A table of Robin Hood pages. See the module for how it works.
 pub struct RobinHood<M> {
     arena: Arena<M>,
-    pages: u64,
+    pages: Pages,
+    /// Whether insertions begin to grow it.
+    adjusts: bool,
     slot_mask: u32,
     /// Slots that a search looks at, at most.
     reach_max: u32,
@@ -146,8 +195,10 @@ pub struct RobinHood<M> {
 /// Words of a page's header: a cache line, so that no two pages share one.
 const HEADER_WORDS: u64 = 8;
 
-/// Entries per page on average that the default shape allows: three quarters of its slots.
-const ENTRIES_PER_PAGE: u64 = SLOTS_MAX as u64 / 4 * 3;
+/// Entries of a page on average for which the default shape is made: three quarters of its slots.
+const fn entries_per_page(slots: u32) -> u64 {
+    slots as u64 * 3 / 4
+}
 
 /// Attempts before an operation gives up on a page that changes under each of them.
 const TURNS_MAX: u32 = 1 << 16;
@@ -156,7 +207,7 @@ const TURNS_MAX: u32 = 1 << 16;
 const BATCH: usize = 16;
 
 const CAPABILITIES: Capabilities =
-    Capabilities { bounded_buckets: true, ..Capabilities::LOCK_FREE };
+    Capabilities { bounded_buckets: true, adjusts: true, ..Capabilities::LOCK_FREE };
 
 const _: () = assert!(Header::NEW.is_idle() && Slot::EMPTY.is_empty());
 
@@ -165,9 +216,9 @@ impl<M: Memory> RobinHood<M> {
         let shape = match options.shape {
             Some(shape) => shape,
             None => TableShape {
-                buckets: options.entries.div_ceil(ENTRIES_PER_PAGE),
+                buckets: options.entries.div_ceil(entries_per_page(SLOTS_MAX)),
                 slots: SLOTS_MAX,
-                ..options.shape(ENTRIES_PER_PAGE)?
+                ..options.shape(entries_per_page(SLOTS_MAX))?
             },
         };
         for (quantity, value, fits) in [
@@ -186,9 +237,36 @@ impl<M: Memory> RobinHood<M> {
         slots.is_power_of_two() && (2..=SLOTS_MAX.into()).contains(&slots)
     }
 
-    /// Words of the index; `None` if there is no such number.
-    fn index_words(pages: u64, slots: u64, lines: u32) -> Option<u64> {
-        pages.checked_mul(HEADER_WORDS + slots)?.checked_add(u64::from(lines) * DESCRIPTOR_WORDS)
+    /// Pages with which a table begins and up to which it may grow. Where neither is told, as many
+    /// as the entries ask for, and no more. They need not be powers of two: it begins with the
+    /// fewest from which doubling leads to the most, both rounded up.
+    fn bounds(options: &TableOptions, pages: u64) -> Result<Pages, SegmentError> {
+        let (fewest, most) = match (options.buckets_min, options.buckets_max) {
+            (None, None) => (pages, pages),
+            (Some(fewest), None) => (fewest, pages.max(fewest)),
+            (None, Some(most)) => (pages.min(most), most),
+            (Some(fewest), Some(most)) => (fewest, most),
+        };
+        let wrong =
+            |quantity, value, problem: String| Err(SegmentError::Size { quantity, value, problem });
+        if most == 0 || most > Pages::MAX {
+            return wrong("most pages", most, "not 1 to 2^32".to_owned());
+        }
+        if fewest == 0 || fewest > most {
+            return wrong("fewest pages", fewest, format!("not 1 to the most, {most}"));
+        }
+        let doublings = (most / fewest).ilog2();
+        let first = most.div_ceil(1 << doublings);
+        let most = first << doublings;
+        match Pages::new(first, most) {
+            Some(pages) => Ok(pages),
+            None => wrong("most pages", most, "more than 2^32".to_owned()),
+        }
+    }
+
+    /// Words of the index.
+    fn index_words(pages: Pages, slots: u32, lines: u32) -> u64 {
+        pages.total() * (HEADER_WORDS + u64::from(slots)) + u64::from(lines) * DESCRIPTOR_WORDS
     }
 
     /// The arena underneath.
@@ -205,19 +283,13 @@ impl<M: Memory> RobinHood<M> {
         self.slot_mask + 1
     }
 
-    /// Index of a key's page.
-    #[inline(always)]
-    fn page(&self, home: Home) -> u64 {
-        home.page(self.pages)
-    }
-
     /// A place in a page, counted on from the last slot to the first.
     #[inline(always)]
     const fn wrapped(&self, position: u32) -> u32 {
         position & self.slot_mask
     }
 
-    /// The header of a page, which is below `pages`.
+    /// The header of a page; pages are numbered through all sizes.
     #[inline(always)]
     fn header_at(&self, page: u64) -> Offset {
         self.headers + page * HEADER_WORDS
@@ -231,8 +303,8 @@ impl<M: Memory> RobinHood<M> {
 
     /// Brings what an update looks at first near.
     #[inline(always)]
-    fn bring_near(&self, home: Home) {
-        let page = self.page(home);
+    fn bring_near(&self, home: Home, size: Size) {
+        let page = self.pages.page(home, size.exponent());
         self.memory().prefetch(self.header_at(page), 1);
         self.memory().prefetch(self.slot_at(page, home.slot()), 1);
     }
@@ -242,6 +314,15 @@ impl<M: Memory> RobinHood<M> {
         let lease = self.arena.lease()?;
         self.finish_own(&lease)?;
         if lease.is_unsettled() { self.settled(lease) } else { Ok(lease) }
+    }
+
+    /// Has an update of one key in sixteen take part in a growth that is under way: moving a page
+    /// takes as long as many updates, and the others go on meanwhile.
+    #[inline(always)]
+    fn help_if_growing(&self, size: Size, home: Home, lease: &Lease<'_, M>) {
+        if size.is_growing() && home.tag() == 0 {
+            self.help_growing(size, lease.number());
+        }
     }
 
     /// Puts the line of a lessee that unwound in order. Where the index is damaged, the line stays
@@ -259,42 +340,48 @@ impl<M: Memory> RobinHood<M> {
 impl<M: Memory> ArenaDesign<M> for RobinHood<M> {
     const DESIGN: Kind = Kind::RobinHood;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "robin_hood 1: header busy:1|0:2|line:12|version:49; slot reach:6|tag:4|count:26|block:28; \
+        "robin_hood 2: root exponent:63|growing:1, frontier; \
+         header busy:1|mode:2|line:12|version:49; slot reach:6|tag:4|count:26|block:28; \
          headers of 8 words, slots, descriptors of 16; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; numbers pages slots",
+         entry hash, key:8|value:24|next:32, metadata, key, value; \
+         numbers pages slots pages_max adjusts",
     );
 
     fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
         let shape = Self::shape(options)?;
-        let words = Self::index_words(shape.buckets, shape.slots.into(), options.lines);
-        let geometry = options.geometry(shape, words.unwrap_or(u64::MAX));
+        let pages = Self::bounds(options, shape.buckets)?;
+        let words = Self::index_words(pages, shape.slots, options.lines);
+        let geometry = options.geometry(shape, words);
         let units = Layout::new(geometry)?.word_count().div_ceil(8);
         if units > UNITS_MAX {
             let problem = format!("more than a slot can name, {UNITS_MAX}: choose cas_bucket");
             return Err(SegmentError::Size { quantity: "segment units", value: units, problem });
         }
-        Ok(([shape.buckets, shape.slots.into(), 0, 0], geometry))
+        let (first, last) = (pages.count(0), pages.count(pages.exponent_max));
+        Ok(([first, shape.slots.into(), last, options.adjusts.into()], geometry))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
-        let [pages, slots, ..] = arena.header().table_numbers;
+        let [first, slots, last, adjusts] = arena.header().table_numbers;
         let geometry = arena.geometry();
-        let words = Self::index_words(pages, slots, geometry.lines);
-        if pages == 0 || !Self::has_slots(slots) || words != Some(geometry.index_words) {
-            let found = format!("{pages} pages of {slots} slots");
+        let pages = Pages::new(first, last).filter(|_| Self::has_slots(slots));
+        let slots = u32::try_from(slots).unwrap_or(SLOTS_MAX);
+        let words = pages.map(|pages| Self::index_words(pages, slots, geometry.lines));
+        let Some(pages) = pages.filter(|_| words == Some(geometry.index_words)) else {
+            let found = format!("{first} to {last} pages of {slots} slots");
             let expected = format!("{} index words", geometry.index_words);
             return Err(SegmentError::header("pages and slots", found, expected));
-        }
-        let slots = u32::try_from(slots).unwrap_or(SLOTS_MAX);
+        };
         let headers = arena.layout().index();
-        let first_slot = headers + pages * HEADER_WORDS;
+        let first_slot = headers + pages.total() * HEADER_WORDS;
         Ok(Self {
             pages,
+            adjusts: adjusts != 0 && pages.exponent_max > 0,
             slot_mask: slots - 1,
             reach_max: slots.min(REACH_MAX),
             headers,
             first_slot,
-            descriptors: first_slot + pages * u64::from(slots),
+            descriptors: first_slot + pages.total() * u64::from(slots),
             identity: identity_of(&arena),
             arena,
         })
@@ -302,8 +389,8 @@ impl<M: Memory> ArenaDesign<M> for RobinHood<M> {
 
     fn format(&self, wraps_after: Option<u64>) {
         let header = wraps_after.map_or(Header::NEW, Header::new_before_wrap);
-        // A virgin slot is empty.
-        for page in 0..self.pages {
+        // A virgin slot is empty, and the root says that the table has its smallest size.
+        for page in 0..self.pages.total() {
             self.memory().store(self.header_at(page), header.bits(), Store::Relaxed);
         }
     }
@@ -345,9 +432,10 @@ impl<M: Memory> Table for RobinHood<M> {
     fn get_many(&self, keys: &[&[u8]], found: &mut Vec<Lookup>) -> Result<(), Error> {
         found.resize_with(keys.len(), Lookup::default);
         for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            let size = self.size();
             for key in keys {
                 check_key(key)?;
-                self.bring_near(Home::new(self.arena.hasher().hash(key)));
+                self.bring_near(Home::new(self.arena.hasher().hash(key)), size);
             }
             for (key, lookup) in keys.iter().zip(found) {
                 lookup.metadata = self.read(key, &mut lookup.value)?;
@@ -400,6 +488,16 @@ impl<M: Memory> Table for RobinHood<M> {
     fn recover(&self) -> Result<Recovery, Error> {
         let lease = self.lease()?;
         Ok(self.arena.recover(&lease, self).into())
+    }
+
+    fn resizing(&self) -> Option<Resizing> {
+        self.growth()
+    }
+
+    /// Finishes a growth that is under way, then doubles the pages until there are so many, or the
+    /// most. The table never shrinks.
+    fn adjust(&self, buckets: Option<u64>) -> Result<u64, Error> {
+        self.grow_to(buckets)
     }
 }
 

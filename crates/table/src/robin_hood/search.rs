@@ -242,8 +242,20 @@ impl<M: Memory> RobinHood<M> {
         let page = self.page(home);
         let header = self.load_header(page);
         if !header.is_idle() {
-            return self.look_through(home, header, key, read);
+            return self.look_through(home, (page, header), key, read);
         }
+        self.look_at(home, (page, header), key, read)
+    }
+
+    /// Looks at a page that is idle or frozen.
+    #[inline(always)]
+    fn look_at<T>(
+        &self,
+        home: Home,
+        (page, header): (u64, Header),
+        key: &[u8],
+        read: &mut impl Read<M, T>,
+    ) -> Result<Look<T>, Error> {
         let seen = match self.search(page, home, key) {
             Search::Found(found) => {
                 let Found { slot, shape, entry, .. } = found;
@@ -255,16 +267,21 @@ impl<M: Memory> RobinHood<M> {
         if self.is_unchanged(page, header) { seen.map(Look::Seen) } else { Ok(Look::Changed) }
     }
 
-    /// Looks at a page that an update is under way in, as it is after that update.
+    /// Looks at a page that is not idle: where it has moved to, and, if an update is under way
+    /// there, as it is after that update.
     #[cold]
     fn look_through<T>(
         &self,
         home: Home,
-        header: Header,
+        (page, header): (u64, Header),
         key: &[u8],
         read: &mut impl Read<M, T>,
     ) -> Result<Look<T>, Error> {
-        let page = self.page(home);
+        let at = |exponent| self.pages.page(home, exponent);
+        let (page, header) = self.followed(page, header, at)?;
+        if header.is_still() {
+            return self.look_at(home, (page, header), key, read);
+        }
         let Some(slots) = self.slots_of_home(page, home.slot(), header)? else {
             return Ok(Look::Changed);
         };
@@ -299,10 +316,9 @@ impl<M: Memory> RobinHood<M> {
         key: &[u8],
         read: &mut impl Read<M, T>,
     ) -> Result<Look<T>, Error> {
-        let page = self.page(home);
-        let header = self.load_header(page);
+        let (page, header) = self.governing(home)?;
         if !header.is_idle() {
-            return self.look_through(home, header, key, read);
+            return self.look_through(home, (page, header), key, read);
         }
         let mut first = [Slot::EMPTY; REACH_MAX as usize];
         let mut looked = 0;
@@ -334,7 +350,7 @@ impl<M: Memory> RobinHood<M> {
     }
 
     /// Whether a page is as it is after the update that was under way in `header`, finished or not;
-    /// of an idle page, whether it is unchanged.
+    /// of an idle or frozen page, whether it is unchanged.
     pub(super) fn still_holds(&self, page: u64, header: Header) -> bool {
         self.memory().fence(Fence::Acquire);
         let bits = self.memory().load(self.header_at(page), Load::Relaxed);
@@ -350,7 +366,7 @@ impl<M: Memory> RobinHood<M> {
         home: u32,
         header: Header,
     ) -> Result<Option<Vec<Slot>>, Error> {
-        if !header.is_idle() {
+        if !header.is_still() {
             let Some(plan) = self.plan_of(page, header)? else {
                 return Ok(None);
             };
@@ -404,12 +420,11 @@ impl<M: Memory> RobinHood<M> {
     /// on an idle page.
     fn is_linked(&self, block: Block) -> Option<bool> {
         let home = Home::new(EntryView::new(&self.arena, block)?.hash());
-        let page = self.page(home);
-        // Each failed turn means that somebody changed this page.
+        // Each failed turn means that somebody changed this page, or moved it on.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(page);
+            let (page, header) = self.governing(home).ok()?;
             if !header.is_idle() {
-                self.help(page, header).ok()?;
+                self.make_way(page, header).ok()?;
                 continue;
             }
             let is_linked = (0..self.reach_max)

@@ -25,8 +25,10 @@ impl<M: Memory> RobinHood<M> {
     ) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
-        self.bring_near(home);
+        let size = self.size();
+        self.bring_near(home, size);
         let lease = self.lease()?;
+        self.help_if_growing(size, home, &lease);
         let mut draft = None;
         let outcome = self.attempt(home, &prepared, &mut rule, &lease, &mut draft);
         // What was written and not published goes back.
@@ -49,7 +51,7 @@ impl<M: Memory> RobinHood<M> {
         draft: &mut Option<Claimed>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
-        // Each turn that says *again* means that somebody changed this page.
+        // Each turn that says *again* means that somebody changed this page, or moved it on.
         for _ in 0..TURNS_MAX {
             match self.turn(home, prepared, rule, lease, draft) {
                 Ok(Turn::Done(effect)) => return Ok(effect),
@@ -77,10 +79,9 @@ impl<M: Memory> RobinHood<M> {
         lease: &Lease<'a, M>,
         draft: &mut Option<Claimed>,
     ) -> Result<Turn<Effect>, Error> {
-        let page = self.page(home);
-        let header = self.load_header(page);
+        let (page, header) = self.governing(home)?;
         if !header.is_idle() {
-            self.help(page, header)?;
+            self.make_way(page, header)?;
             return Ok(Turn::Again);
         }
         let (found, position, reach) = match self.search(page, home, prepared.entry.key) {
@@ -107,6 +108,7 @@ impl<M: Memory> RobinHood<M> {
             *draft = None;
             lease.published(block);
             lease.count(1, 0);
+            self.grow_if_crowded(page, header);
             return Ok(Turn::Done(Effect::Added));
         };
         let old = found.slot.block();
@@ -221,7 +223,7 @@ impl<M: Memory> RobinHood<M> {
 
     #[cold]
     fn full_or_again<T>(&self, page: u64, header: Header) -> Result<Turn<T>, Error> {
-        if self.is_unchanged(page, header) {
+        if self.is_unchanged(page, header) && !self.has_made_room(page)? {
             return Err(Error::BucketFull { bucket: page });
         }
         Ok(Turn::Again)
@@ -244,8 +246,10 @@ impl<M: Memory> RobinHood<M> {
     ) -> Result<Unlinked, Error> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
-        self.bring_near(home);
+        let size = self.size();
+        self.bring_near(home, size);
         let lease = self.lease()?;
+        self.help_if_growing(size, home, &lease);
         // Each failed turn means that somebody changed this page.
         for _ in 0..TURNS_MAX {
             let turn = self.unlink_once(home, key, only, value.as_deref_mut(), &lease)?;
@@ -265,10 +269,9 @@ impl<M: Memory> RobinHood<M> {
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Turn<Unlinked>, Error> {
-        let page = self.page(home);
-        let header = self.load_header(page);
+        let (page, header) = self.governing(home)?;
         if !header.is_idle() {
-            self.help(page, header)?;
+            self.make_way(page, header)?;
             return Ok(Turn::Again);
         }
         let settled = match self.search(page, home, key) {
@@ -305,12 +308,12 @@ impl<M: Memory> RobinHood<M> {
         let Some(entry) = entry else { return Ok(Remove::Absent) };
         // A block that is not of this version may hold anything: then its page does not name it.
         let home = Home::new(entry.hash());
-        let page = self.page(home);
-        // Each failed turn means that somebody changed this page.
+        self.help_if_growing(self.size(), home, &lease);
+        // Each failed turn means that somebody changed this page, or moved it on.
         for _ in 0..TURNS_MAX {
-            let header = self.load_header(page);
+            let (page, header) = self.governing(home)?;
             if !header.is_idle() {
-                self.help(page, header)?;
+                self.make_way(page, header)?;
                 continue;
             }
             let found = (0..self.reach_max)

@@ -18,12 +18,13 @@ pub(super) const UNITS_MAX: u64 = 1 << Slot::BLOCK_BITS;
 /// ```text
 /// 63   62  61 60        49 48                         0
 /// ┌────┬─────┬────────────┬────────────────────────────┐
-/// │busy│  0  │ line (12)  │ version (49)               │
+/// │busy│mode │ line (12)  │ version (49)               │
 /// └────┴─────┴────────────┴────────────────────────────┘
 /// ```
 ///
 /// Idle, the slots are as the version says. Busy, they are as that version says after the update
-/// that the line's descriptor holds, whose slots may or may not be written yet.
+/// that the line's descriptor holds, whose slots may or may not be written yet. In mode 1 the page
+/// is frozen: as the version says, for good. In mode 2 it has moved on to pages of the next size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header(u64);
 
@@ -32,7 +33,9 @@ impl Header {
     const LINE_SHIFT: u32 = 49;
     const LINE: u64 = 0xfff;
     const VERSION: u64 = (1 << Self::LINE_SHIFT) - 1;
-    const UNUSED: u64 = 3 << 61;
+    const MODE: u64 = 3 << 61;
+    const FROZEN: u64 = 1 << 61;
+    const MOVED: u64 = 2 << 61;
 
     /// A page that no update has touched.
     pub(super) const NEW: Self = Self(1);
@@ -60,7 +63,33 @@ impl Header {
 
     /// Whether an update is under way, in a word that a participant can have written.
     pub(super) const fn is_busy(self) -> bool {
-        self.0 & (Self::BUSY | Self::UNUSED) == Self::BUSY
+        self.0 & (Self::BUSY | Self::MODE) == Self::BUSY
+    }
+
+    /// Whether the page holds the truth and will never change.
+    pub(super) const fn is_frozen(self) -> bool {
+        self.0 & !Self::VERSION == Self::FROZEN
+    }
+
+    /// Whether the truth is in pages of a later size.
+    #[inline(always)]
+    pub(super) const fn is_moved(self) -> bool {
+        self.0 & !Self::VERSION == Self::MOVED
+    }
+
+    /// Whether the slots are what is in the page: it is idle or frozen.
+    pub(super) const fn is_still(self) -> bool {
+        self.is_idle() || self.is_frozen()
+    }
+
+    /// An idle page, frozen.
+    pub(super) const fn frozen(self) -> Self {
+        Self(Self::FROZEN | self.version())
+    }
+
+    /// A frozen page, moved on.
+    pub(super) const fn moved(self) -> Self {
+        Self(Self::MOVED | self.version())
     }
 
     /// How many updates the page has seen, modulo 2^49.
@@ -89,10 +118,12 @@ impl Header {
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "version {}", self.version())?;
-        if !self.is_idle() {
-            write!(formatter, ", an update of line {} under way", self.line())?;
+        match self {
+            _ if self.is_idle() => Ok(()),
+            _ if self.is_frozen() => formatter.write_str(", frozen"),
+            _ if self.is_moved() => formatter.write_str(", moved on"),
+            _ => write!(formatter, ", an update of line {} under way", self.line()),
         }
-        Ok(())
     }
 }
 
@@ -320,6 +351,11 @@ mod tests {
             prop_assert_eq!((busy.version(), busy.line()), (version, line));
             prop_assert_eq!(busy.completed().version(), (version + 1) % (1 << 49));
             prop_assert!(busy.completed().is_idle());
+            let (frozen, moved) = (idle.frozen(), idle.frozen().moved());
+            prop_assert!(frozen.is_frozen() && frozen.is_still() && !frozen.is_moved());
+            prop_assert!(moved.is_moved() && !moved.is_still() && !moved.is_frozen());
+            prop_assert!([frozen, moved].iter().all(|page| !page.is_idle() && !page.is_busy()));
+            prop_assert_eq!((frozen.version(), moved.version()), (version, version));
         }
 
         #[test]
