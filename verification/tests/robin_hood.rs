@@ -298,8 +298,10 @@ impl Model for Death {
         });
         let (again, taken) = finished(writer.join());
         assert_eq!((again, taken), (seen, Ok(Some(20))), "{update:?}");
-        let recovery = stage.table.recover().expect("writable");
-        assert_eq!(recovery.processes == 1, ended == Ended::Killed, "{recovery:?}");
+        // Whoever attached since may have recovered as well.
+        let _ = stage.table.recover().expect("writable");
+        let recoveries = stage.table.stats().recoveries;
+        assert_eq!(recoveries.processes == 1, ended == Ended::Killed, "{recoveries:?}");
         let audit = stage.table.audit();
         assert!(audit.is_clean(), "{update:?}: {:?}", audit.findings);
         let expected = [seen[0], None, seen[2], seen[3]];
