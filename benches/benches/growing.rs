@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long)]
     table: Option<String>,
     /// Where plots and JSON go.
-    #[arg(long, default_value = "target/growing")]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/growing"))]
     out: PathBuf,
     /// Given by cargo; means nothing.
     #[arg(long, hide = true)]
