@@ -104,7 +104,7 @@ pub struct Capabilities {
     pub bounded_buckets: bool,
     /// Whether a reservation holds a block of the segment.
     pub reserves_blocks: bool,
-    /// Whether the number of buckets follows the number of entries.
+    /// Whether the number of buckets follows the number of entries, at least upwards.
     pub adjusts: bool,
 }
 

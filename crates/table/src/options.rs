@@ -21,10 +21,11 @@ pub struct TableOptions {
     pub lines: u32,
     /// Buckets, a power of two, with which a design that reserves room for each of its sizes
     /// begins, and below which it never shrinks, or `None` for as many as `entries` ask for; with a
-    /// `shape`, `None` is the shape's own number.
+    /// `shape`, `None` is the shape's own number. `robin_hood` counts pages, any number of them.
     pub buckets_min: Option<u64>,
     /// Buckets, a power of two, up to which a design that adjusts may grow, or `None` for as many
-    /// as `entries` ask for; with a `shape`, `None` is the shape's own number.
+    /// as `entries` ask for; with a `shape`, `None` is the shape's own number. `robin_hood` counts
+    /// pages, and rounds up to a doubling of its smallest number.
     pub buckets_max: Option<u64>,
     /// Whether a design that can follows the number of entries with that of its buckets; otherwise
     /// it does so when [`adjust`](crate::Table::adjust) is called. Default true.
