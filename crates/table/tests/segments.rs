@@ -241,7 +241,9 @@ fn every_verb(table: &dyn Table) {
         let _ = table.remove(&key);
         let _ = table.put(entry);
     }
+    let _ = (table.adjust(Some(8)), table.resizing(), table.get(&[1], &mut out));
     let _ = table.for_each(&mut |_| ControlFlow::Continue(()));
+    let _ = (table.adjust(Some(1)), table.adjust(None), table.take(&[2], &mut out));
     let _ = (table.len(), table.stats(), table.audit(), table.recover());
     let mut text = String::new();
     let _ = table.dump(&mut text);
@@ -255,6 +257,7 @@ fn victim(kind: Kind) -> (Arc<HeapMemory>, AnyTable<Arc<HeapMemory>>) {
         processes: 3,
         lines: 3,
         shape: Some(shape),
+        buckets_max: Some(8),
         hash_secret: Some([3, 4]),
         ..TableOptions::default()
     };

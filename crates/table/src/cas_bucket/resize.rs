@@ -96,9 +96,15 @@ impl<M: Memory> CasBucket<M> {
         self.help(BUCKETS_PER_UPDATE)
     }
 
+    /// The root, if there is an area of the size that it says.
+    fn sound_root(&self) -> Result<Root, Error> {
+        let root = self.root();
+        self.areas.bucket(0, root).map(|_| root)
+    }
+
     /// Goes on with a change of size, by so many buckets.
     fn help(&self, buckets: u64) -> Result<(), Error> {
-        let root = self.root();
+        let root = self.sound_root()?;
         match root.phase() {
             Phase::Settled => Ok(()),
             Phase::Capping => self.cap(root, buckets),
@@ -224,7 +230,7 @@ impl<M: Memory> CasBucket<M> {
         if self.areas.is_fixed() {
             return Ok(false);
         }
-        let root = self.root();
+        let root = self.sound_root()?;
         let is_present = root.epoch() == bucket.stamp.epoch();
         match root.phase() {
             Phase::Settled if is_present => {
@@ -256,7 +262,7 @@ impl<M: Memory> CasBucket<M> {
         }
         // Behind the load of the header: if it was capped for the shrinking that is under way, the
         // root says so; if for an earlier one, that one is over.
-        let root = self.root();
+        let root = self.sound_root()?;
         match root.phase() {
             Phase::Capping => {
                 let _ = self.step_root(root, root.with_phase(Phase::Settled));
@@ -300,8 +306,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// Goes on until nothing is under way; gives the root.
     fn finish_resizing(&self) -> Result<Root, Error> {
-        let mut root = self.root();
-        self.areas.bucket(0, root)?;
+        let mut root = self.sound_root()?;
         // Each turn sees to some buckets of the change that is under way, or finds that others do.
         // Others may begin the next one.
         for _ in 0..=4 * self.units(root) + u64::from(TURNS_MAX) {
@@ -309,7 +314,7 @@ impl<M: Memory> CasBucket<M> {
                 break;
             }
             self.help(LOOKED_AT)?;
-            root = self.root();
+            root = self.sound_root()?;
         }
         Ok(root)
     }
