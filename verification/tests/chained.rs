@@ -169,7 +169,9 @@ impl Model for Death {
         if self.is_stopped {
             return;
         }
-        assert_eq!(table.recover().expect("writable").processes, u32::from(is_cut));
+        // Whoever attached since may have recovered as well.
+        let _ = table.recover().expect("writable");
+        assert_eq!(table.stats().recoveries.processes, u64::from(is_cut));
         let audit = table.audit();
         assert!(audit.is_clean(), "{:?}", audit.findings);
         for key in [1, 2, 3] {
@@ -192,7 +194,7 @@ fn sweep(verb: Verb, is_stopped: bool, lost: Lost) -> u64 {
                 .run(&model, &Budget::executions(500))
                 .expect_pass(&format!("{verb:?} killed after {after_accesses}"));
         }
-        if (!is_stopped && outcome.kills == 0) || after_accesses == 60 {
+        if (!is_stopped && outcome.kills == 0) || after_accesses == 90 {
             return after_accesses;
         }
     }
@@ -205,7 +207,7 @@ fn the_lock_of_the_dead_is_taken_over_and_nothing_is_lost() {
         for lost in [Lost::Nothing, Lost::Mask(u64::MAX), Lost::Mask(0x5555_5555_5555_5555)] {
             let accesses = sweep(verb, false, lost);
             println!("{verb:?}, {lost:?}: killed before each of {accesses} accesses");
-            assert!((10..60).contains(&accesses), "a sweep over {accesses} accesses is no sweep");
+            assert!((10..90).contains(&accesses), "a sweep over {accesses} accesses is no sweep");
         }
     }
 }

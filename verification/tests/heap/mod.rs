@@ -183,7 +183,7 @@ impl<M: Memory> Memory for Tampered<M> {
         }
         let outcome = self.memory.compare_exchange(at, current, new, success, failure);
         let drains =
-            self.is(Fault::BlindReaper, |aim| aim.is_block_word(at)) && new >> 20 & 15 == 3;
+            self.is(Fault::BlindReaper, |aim| aim.is_block_word(at)) && new >> 20 & 15 == 2;
         if drains { Ok(current) } else { outcome }
     }
 
