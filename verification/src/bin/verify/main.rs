@@ -171,7 +171,9 @@ fn run_plan(tier: Tier, planned: &Planned) -> Passed {
     let path = Pins::default_path();
     let mut pins = read_pins(&path)?;
     let time = planned.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-    let report = run_with_progress(checks, planned.jobs, &pins, time)?;
+    // What is pinned anew may have fallen.
+    let compared = if planned.write_pins { &Pins::default() } else { &pins };
+    let report = run_with_progress(checks, planned.jobs, compared, time)?;
     if planned.write_pins {
         for row in &report.rows {
             pins.set(row);
