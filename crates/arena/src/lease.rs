@@ -269,41 +269,41 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
     pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
         let Intended { block, at, seen } = intended;
-        if self.hold.has_spare() {
-            return self.retire_to_free(intended, words, forget);
-        }
-        self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-        let next = seen.drained_by(self.number()).kept_by(self.number());
+        let drained = seen.drained_by(self.number());
+        let is_kept = !self.hold.has_spare();
+        let next = if is_kept {
+            self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+            drained.kept_by(self.number())
+        } else {
+            drained
+        };
         // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
-        if self.step(at, seen, next) {
-            return self.keep(block, next, words, forget);
+        let is_mine = self.step(at, seen, next);
+        if is_mine {
+            forget();
         }
-        self.memory().store(self.line.spare_block(), 0, Store::Release);
+        match (is_mine, is_kept) {
+            (true, true) => self.keep(block, next, words),
+            (true, false) => self.wipe_retired(block, at, next, words),
+            (false, true) => self.memory().store(self.line.spare_block(), 0, Store::Release),
+            (false, false) => {}
+        }
         self.withdraw();
     }
 
     /// Wipes a block that is this line's and named as the spare, and keeps it.
     #[inline(always)]
-    fn keep(&self, block: Block, word: BlockWord, words: u64, forget: impl FnOnce()) {
-        forget();
+    fn keep(&self, block: Block, word: BlockWord, words: u64) {
         let units = self.units_of(block);
         self.wipe(block, words.min(u64::from(units) * UNIT_WORDS));
         self.hold.set_spare([u64::from(block.unit()) | u64::from(units) << 32, word.bits()]);
-        self.withdraw();
     }
 
-    /// Retires a block where the line has a spare already.
+    /// Wipes and frees a block where the line has a spare already.
     #[inline(never)]
-    fn retire_to_free(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended { block, at, seen } = intended;
-        let drained = seen.drained_by(self.number());
-        // ORDERING(B3): acquire-release, likewise.
-        if self.step(at, seen, drained) {
-            forget();
-            self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
-            self.free(block, at, drained);
-        }
-        self.withdraw();
+    fn wipe_retired(&self, block: Block, at: Offset, drained: BlockWord, words: u64) {
+        self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
+        self.free(block, at, drained);
     }
 
     /// Gives a claimed block back that was not published.

@@ -25,7 +25,6 @@ pub(super) struct Found<'a, M> {
 
 impl<M> Found<'_, M> {
     /// What is wrong with an entry whose value does not end inside the memory, and where.
-    #[cold]
     pub(super) const fn damaged_lengths(&self) -> (&'static str, u64) {
         ("entry lengths", self.slot.block().offset().word())
     }
@@ -157,16 +156,22 @@ impl<M: Memory> CasBucket<M> {
         if matches == 0 {
             return Search::Absent;
         }
-        let number = matches.trailing_zeros();
-        match self.try_slot(self.slot_of(at, number), number, key) {
+        match self.search_first(at, matches, key) {
             Search::Absent => self.search_rest(at, matches & (matches - 1), key),
             seen => seen,
         }
     }
 
+    /// Compares the key with that of the first of these slots: almost always the one.
+    #[inline(always)]
+    pub(super) fn search_first(&self, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
+        let number = matches.trailing_zeros();
+        self.try_slot(self.slot_of(at, number), number, key)
+    }
+
     /// Goes on after a tag that matched where the key does not: rare, and out of the way.
     #[cold]
-    fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8]) -> Search<'_, M> {
+    pub(super) fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
             let number = matches.trailing_zeros();
             match self.try_slot(self.areas.slot(at, number), number, key) {
@@ -236,8 +241,7 @@ impl<M: Memory> CasBucket<M> {
             let is_sure = self.is_unchanged(at, header) && self.is_current(bucket);
             return if is_sure { Look::Seen(None) } else { Look::Unclear };
         }
-        let number = matches.trailing_zeros();
-        if let Search::Found(found) = self.try_slot(self.slot_of(at, number), number, key)
+        if let Search::Found(found) = self.search_first(at, matches, key)
             && let metadata = found.entry.metadata()
             && found.entry.read_claimed_value(found.shape, value)
             && self.is_unchanged(at, header)

@@ -3,7 +3,7 @@
 mod conditional;
 mod reserve;
 
-use shm_arena::{Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
+use shm_arena::{Block, Claimed, Intended, Lease, Load, Located, Memory, Offset, Rmw};
 
 use super::areas::Bucket;
 use super::root::Root;
@@ -112,7 +112,7 @@ impl<M: Memory> CasBucket<M> {
         Ok((bucket, root))
     }
 
-    fn update_entry(&self, entry: Entry<'_>, mut rule: Rule<'_>) -> Result<Effect, Error> {
+    fn update_entry(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let (bucket, root) = self.approach(prepared.hash)?;
         let Some(lease) = self.try_lease() else {
@@ -121,13 +121,37 @@ impl<M: Memory> CasBucket<M> {
         if !root.is_settled() {
             self.help_along()?;
         }
-        // The first attempt stands alone, so that what only repetitions need is not computed ahead.
+        // The first attempt stands alone, so that what only repetitions need is not computed ahead;
+        // and so does that of an insertion, for which nothing goes out.
         let mut draft = None;
-        let first = self.turn(bucket, &prepared, &mut rule, &lease, &mut draft);
+        let (header, matches) = self.load_matches(bucket);
+        let is_absent = matches == 0 && self.is_open(header) && self.is_current(bucket);
+        let first = if is_absent && !matches!(rule, Rule::Replace) {
+            self.carry_out(bucket, header, &prepared, None, &lease, &mut draft)
+        } else {
+            return self.update_present((bucket, header, matches), &prepared, rule, lease);
+        };
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
         }
         self.update_again(first, entry, rule, lease, draft)
+    }
+
+    /// An update of a key that the first look at the bucket found, or did not exclude.
+    #[inline(never)]
+    fn update_present(
+        &self,
+        seen: (Bucket, Header, u32),
+        prepared: &Prepared<'_>,
+        mut rule: Rule<'_>,
+        lease: Lease<'_, M>,
+    ) -> Result<Effect, Error> {
+        let mut draft = None;
+        let first = self.turn_from(seen, prepared, &mut rule, &lease, &mut draft);
+        if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
+            return Ok(*effect);
+        }
+        self.update_again(first, prepared.entry, rule, lease, draft)
     }
 
     /// Goes on with an update after its first attempt. Everything comes by value: what a call has
@@ -210,7 +234,6 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// One attempt.
-    #[inline(always)]
     fn turn<'a>(
         &'a self,
         bucket: Bucket,
@@ -219,12 +242,24 @@ impl<M: Memory> CasBucket<M> {
         lease: &Lease<'a, M>,
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
-        let at = bucket.at;
         let (header, matches) = self.load_matches(bucket);
+        self.turn_from((bucket, header, matches), prepared, rule, lease, draft)
+    }
+
+    /// The same from a first look at the bucket.
+    #[inline(always)]
+    fn turn_from<'a>(
+        &'a self,
+        (bucket, header, matches): (Bucket, Header, u32),
+        prepared: &Prepared<'_>,
+        rule: &mut Rule<'_>,
+        lease: &Lease<'a, M>,
+        draft: &mut Option<Draft>,
+    ) -> Result<Turn, Error> {
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Turn::Again);
         }
-        let found = match self.search(at, matches, prepared.entry.key) {
+        let found = match self.search(bucket.at, matches, prepared.entry.key) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {
@@ -259,7 +294,7 @@ impl<M: Memory> CasBucket<M> {
         let old = match found {
             Some(found) => match lease.locate(found.slot.block()) {
                 Some(located) => Some((found, located)),
-                None => return self.stale_block(bucket, header, &found),
+                None => return self.stale_block(bucket, header, found.slot.block()),
             },
             None => None,
         };
@@ -341,7 +376,7 @@ impl<M: Memory> CasBucket<M> {
         if let Some((found, located)) = old {
             let is_linked = || self.is_unchanged(bucket.at, header);
             let Some(named) = lease.intend(located, is_linked) else {
-                return self.stale_block(bucket, header, &found);
+                return self.stale_block(bucket, header, found.slot.block());
             };
             live &= !found.live_bit;
             intended = Some((found, named));
@@ -373,10 +408,9 @@ impl<M: Memory> CasBucket<M> {
         &self,
         bucket: Bucket,
         header: Header,
-        found: &Found<'_, M>,
+        block: Block,
     ) -> Result<Turn, Error> {
-        let word = found.slot.block().offset().word();
-        self.damaged_or_again(bucket, header, "linked block", word)
+        self.damaged_or_again(bucket, header, "linked block", block.offset().word())
     }
 
     /// What the rule says where nothing has to change, true if the header is unchanged.
@@ -510,28 +544,38 @@ impl<M: Memory> CasBucket<M> {
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let at = bucket.at;
         let (header, matches) = self.load_matches(bucket);
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Unlink::Again);
         }
-        match self.search(at, matches, key) {
-            Search::Found(found) => {
-                let Some(located) = lease.locate(found.slot.block()) else {
-                    self.stale_block(bucket, header, &found)?;
-                    return Ok(Unlink::Again);
-                };
-                if let Some(value) = value
-                    && !found.entry.read_claimed_value(found.shape, value)
-                {
-                    let (what, word) = found.damaged_lengths();
-                    self.damaged_or_again(bucket, header, what, word)?;
-                    return Ok(Unlink::Again);
-                }
-                let metadata = found.entry.metadata();
-                let unlinked = self.unlink_found(bucket, header, (&found, located), lease)?;
-                Ok(if unlinked { Unlink::Done(Some(metadata)) } else { Unlink::Again })
-            }
+        if matches == 0 {
+            value.into_iter().for_each(Vec::clear);
+            let unchanged = self.is_unchanged(bucket.at, header);
+            return Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again });
+        }
+        // What is found goes on from here in registers; anything else is rare.
+        match self.search_first(bucket.at, matches, key) {
+            Search::Found(found) => self.unlink_seen(bucket, header, &found, value, lease),
+            seen => self.unlink_otherwise((bucket, header, matches), seen, key, value, lease),
+        }
+    }
+
+    /// Goes on with an attempt where the first tag that matched is not that of the key's entry.
+    #[cold]
+    fn unlink_otherwise<'a>(
+        &'a self,
+        (bucket, header, matches): (Bucket, Header, u32),
+        first: Search<'a, M>,
+        key: &[u8],
+        value: Option<&mut Vec<u8>>,
+        lease: &Lease<'a, M>,
+    ) -> Result<Unlink, Error> {
+        let seen = match first {
+            Search::Absent => self.search_rest(bucket.at, matches & (matches - 1), key),
+            seen => seen,
+        };
+        match seen {
+            Search::Found(found) => self.unlink_seen(bucket, header, &found, value, lease),
             Search::Absent => {
                 value.into_iter().for_each(Vec::clear);
                 let unchanged = self.is_unchanged(bucket.at, header);
@@ -542,6 +586,32 @@ impl<M: Memory> CasBucket<M> {
                 Ok(Unlink::Again)
             }
         }
+    }
+
+    /// The part of an attempt in which the key's entry goes out, copied out first if it is wanted.
+    #[inline(always)]
+    fn unlink_seen<'a>(
+        &'a self,
+        bucket: Bucket,
+        header: Header,
+        found: &Found<'a, M>,
+        value: Option<&mut Vec<u8>>,
+        lease: &Lease<'a, M>,
+    ) -> Result<Unlink, Error> {
+        let Some(located) = lease.locate(found.slot.block()) else {
+            self.stale_block(bucket, header, found.slot.block())?;
+            return Ok(Unlink::Again);
+        };
+        if let Some(value) = value
+            && !found.entry.read_claimed_value(found.shape, value)
+        {
+            let (what, word) = found.damaged_lengths();
+            self.damaged_or_again(bucket, header, what, word)?;
+            return Ok(Unlink::Again);
+        }
+        let metadata = found.entry.metadata();
+        let unlinked = self.unlink_found(bucket, header, (found, located), lease)?;
+        Ok(if unlinked { Unlink::Done(Some(metadata)) } else { Unlink::Again })
     }
 
     /// Unlinks an entry if the bucket is as it was when the entry was found.
@@ -555,7 +625,7 @@ impl<M: Memory> CasBucket<M> {
     ) -> Result<bool, Error> {
         let is_linked = || self.is_unchanged(bucket.at, header);
         let Some(intended) = lease.intend(located, is_linked) else {
-            self.stale_block(bucket, header, found)?;
+            self.stale_block(bucket, header, found.slot.block())?;
             return Ok(false);
         };
         // ORDERING(W3): release, so that a death after it leaves the intent behind it.

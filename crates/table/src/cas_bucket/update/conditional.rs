@@ -120,7 +120,7 @@ impl<M: Memory> CasBucket<M> {
                     let (Some(located), Some(shape)) =
                         (lease.locate(found.slot.block()), found.entry.shape())
                     else {
-                        self.stale_block(bucket, header, &found)?;
+                        self.stale_block(bucket, header, found.slot.block())?;
                         continue;
                     };
                     if let Some(value) = value.as_deref_mut() {
@@ -168,7 +168,7 @@ impl<M: Memory> CasBucket<M> {
             let found = self.slot_naming(bucket, header, version.block(), entry);
             if let Some(found) = found.filter(|found| self.is_version(found, version)) {
                 let Some(located) = lease.locate(version.block()) else {
-                    self.stale_block(bucket, header, &found)?;
+                    self.stale_block(bucket, header, found.slot.block())?;
                     continue;
                 };
                 if self.unlink_found(bucket, header, (&found, located), &lease)? {
