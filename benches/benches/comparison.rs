@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use indicatif::{ProgressBar, ProgressStyle};
+use shm_bench::churn::{Churn, ChurnName};
 use shm_bench::fault::Fault;
+use shm_bench::footprint::Footprint;
 use shm_bench::machine::Machine;
 use shm_bench::report::Report;
 use shm_bench::results::Record;
@@ -16,7 +18,9 @@ use shm_bench::row::RowName;
 use shm_bench::session::{Measurement, Session};
 use shm_bench::settings::{CellName, HELP, Selection, Settings};
 use shm_bench::worker;
-use shm_bench::workload::Workload;
+
+/// Entries of the tables whose memory is counted. It takes no time, so the quick set has as many.
+const FOOTPRINT_ENTRIES: u64 = 100_000;
 
 fn main() -> ExitCode {
     // Workers are this same executable; criterion must not see their arguments.
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     }
     criterion.final_summary();
     runner.churn();
+    runner.memory();
     runner.report()
 }
 
@@ -54,14 +59,17 @@ struct Runner {
     progress: Progress,
     records: Vec<Record>,
     facts: Vec<String>,
-    churn: Vec<String>,
+    churns: Vec<Churn>,
+    footprints: Vec<Footprint>,
     failures: Vec<String>,
 }
 
 impl Runner {
     fn new(settings: Settings, selection: Selection) -> Self {
-        let cells = settings.cells().into_iter().filter(|cell| selection.includes(&cell.id()));
-        let count = if selection.measures { cells.count() } else { 0 };
+        let cells = settings.cells().into_iter().map(CellName::id);
+        let churns = settings.churns().into_iter().map(ChurnName::id);
+        let count = cells.chain(churns).filter(|id| selection.includes(id)).count();
+        let count = if selection.measures { count } else { 0 };
         Self {
             progress: Progress::new(count as u64),
             settings,
@@ -69,7 +77,8 @@ impl Runner {
             session: None,
             records: Vec::new(),
             facts: Vec::new(),
-            churn: Vec::new(),
+            churns: Vec::new(),
+            footprints: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -129,39 +138,51 @@ impl Runner {
         Ok(Rc::clone(self.session.insert(session)))
     }
 
-    /// Stores and gives up a million sessions at constant population: every call is checked, so a
-    /// miss or a failed store is a failure of the run.
+    /// Stores and gives up generations of sessions: every call is checked, so a miss or a failed
+    /// store is a failure of the run.
     fn churn(&mut self) {
-        if !self.selection.measures {
-            return;
+        for name in self.settings.churns() {
+            let id = name.id();
+            if !self.selection.measures || !self.selection.includes(&id) {
+                continue;
+            }
+            let session = self.session();
+            let churn = |session: Rc<Session>| session.open_churn(name)?.churn(name.fill);
+            match session.and_then(churn) {
+                Ok(churn) => self.churns.push(churn),
+                Err(fault) => self.fail(&id, &fault),
+            }
+            self.progress.step(&id);
         }
-        for table in [RowName::CasBucket, RowName::Chained] {
-            for &processes in &self.settings.processes.clone() {
-                let name = CellName { workload: Workload::RustlsTls13, table, processes };
-                let what = format!("churn/{}/p{processes}", table.name());
-                if !self.selection.includes(&what) {
-                    continue;
-                }
-                let session = self.session();
-                let answer =
-                    session.and_then(|session| session.open(name)?.churn(self.settings.churned));
-                match answer {
-                    Ok(churn) => self.churn.push(format!("{what}: {churn}")),
-                    Err(fault) => self.fail(&what, &fault),
-                }
+    }
+
+    /// Counts what entries cost in memory.
+    fn memory(&mut self) {
+        for table in RowName::OURS {
+            let id = format!("memory/{}", table.name());
+            if !self.selection.measures || !self.selection.includes(&id) {
+                continue;
+            }
+            match Footprint::measure(table, FOOTPRINT_ENTRIES) {
+                Ok(footprint) => self.footprints.push(footprint),
+                Err(fault) => self.fail(&id, &fault),
             }
         }
     }
 
     fn report(mut self) -> ExitCode {
-        if self.selection.measures && !(self.records.is_empty() && self.churn.is_empty()) {
+        let is_empty =
+            self.records.is_empty() && self.churns.is_empty() && self.footprints.is_empty();
+        if self.selection.measures && !is_empty {
             self.facts.sort();
             self.facts.dedup();
             let report = Report {
                 records: std::mem::take(&mut self.records),
                 machine: Machine::here(),
                 facts: std::mem::take(&mut self.facts),
-                churn: std::mem::take(&mut self.churn),
+                churns: std::mem::take(&mut self.churns),
+                footprints: std::mem::take(&mut self.footprints),
+                copy_kind: self.session.as_ref().map_or("words", |it| it.copy_kind()).to_owned(),
                 failures: self.failures.clone(),
                 quick: self.settings.quick,
             };

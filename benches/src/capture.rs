@@ -13,7 +13,7 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 
-use crate::corpus::{Corpus, PADDED_BYTES, SESSIONS_OF_A_KIND, SessionKind};
+use crate::corpus::{Corpus, SESSIONS_OF_A_KIND, SessionKind};
 use crate::fault::Fault;
 
 /// The name that clients ask for; its length is part of a stored session.
@@ -115,11 +115,11 @@ fn capture_kind(identities: &Identities, kind: SessionKind) -> Result<Vec<Vec<u8
     let server = Arc::new(server_config(identities, kind, Arc::clone(&store))?);
     let client = Arc::new(client_config(identities, kind)?);
     let mut padding = Vec::new();
-    if kind.is_padded() {
+    if let Some(padded) = kind.padded_bytes() {
         let plain = handshake(&server, &client, &store, &[])?;
         let bytes = plain.first().map_or(0, Vec::len);
-        let missing = PADDED_BYTES.checked_sub(bytes).ok_or_else(|| {
-            Fault::Capture(format!("a session of {bytes} bytes cannot be padded to 200"))
+        let missing = padded.checked_sub(bytes).ok_or_else(|| {
+            Fault::Capture(format!("a session of {bytes} bytes cannot be padded to {padded}"))
         })?;
         padding = vec![0x5a; missing];
     }
@@ -127,7 +127,8 @@ fn capture_kind(identities: &Identities, kind: SessionKind) -> Result<Vec<Vec<u8
     while values.len() < SESSIONS_OF_A_KIND {
         values.extend(handshake(&server, &client, &store, &padding)?);
     }
-    match values.iter().find(|value| kind.is_padded() && value.len() != PADDED_BYTES) {
+    let is_wrong = |bytes| kind.padded_bytes().is_some_and(|padded| bytes != padded);
+    match values.iter().find(|value| is_wrong(value.len())) {
         Some(other) => Err(Fault::Capture(format!("a padded session of {} bytes", other.len()))),
         None => Ok(values),
     }
@@ -233,10 +234,10 @@ mod tests {
             assert!(sessions.len() >= SESSIONS_OF_A_KIND);
             let secrets: std::collections::HashSet<_> = sessions.iter().collect();
             assert!(secrets.len() >= SESSIONS_OF_A_KIND / 2, "{kind:?} sessions are all alike");
-            let expected = match (kind.is_padded(), kind.has_client_certificate()) {
-                (true, _) => PADDED_BYTES..=PADDED_BYTES,
-                (false, false) => 60..=120,
-                (false, true) => 350..=600,
+            let expected = match (kind.padded_bytes(), kind.has_client_certificate()) {
+                (Some(padded), _) => padded..=padded,
+                (None, false) => 60..=120,
+                (None, true) => 350..=600,
             };
             assert!(sessions.iter().all(|session| expected.contains(&session.len())), "{kind:?}");
         }

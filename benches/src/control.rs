@@ -5,12 +5,14 @@
 //! ```text
 //! word 0    arrivals at the barrier, ever        word 16 + 16 l   published  ] written by the
 //! word 8    abort: 1 once a worker has failed    word 17 + 16 l   horizon    ] lane's owner
-//!                                                word 24 + 16 l   taken        claimed by anyone
+//! word 12   finished: round of the last window   word 24 + 16 l   taken        claimed by anyone
 //! ```
 //!
 //! Sessions of lane `l` are numbered from 0. Those below `published` have been stored, those below
 //! `horizon` may have been evicted, and the first `taken` of those that will be resumed have been
 //! claimed by a worker that resumes them.
+
+use std::time::Duration;
 
 use shm_arena::{Backoff, Load, Memory, Offset, Rmw, Store};
 
@@ -25,6 +27,20 @@ pub const CONTROL_WORDS: u64 = 16 + 16 * LANES_MAX as u64;
 
 const ARRIVALS: Offset = Offset::new(0);
 const ABORT: Offset = Offset::new(8);
+const FINISHED: Offset = Offset::new(12);
+
+/// How a worker waits for the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Awake, to start at the same instant as the others.
+    Spinning,
+    /// In the kernel, to leave the others a machine on which nobody waits: where two processors
+    /// share a core, one that spins takes its part.
+    Asleep,
+}
+
+/// Longest sleep between two looks at the barrier. The kernel adds its timer's slack.
+const SLEEP: Duration = Duration::from_micros(20);
 
 /// Handle on the shared words of a cell.
 #[derive(Debug)]
@@ -40,19 +56,22 @@ impl<M: Memory> Control<M> {
     }
 
     /// Waits until all slots have come here `round` times; an error if one has failed or is late.
-    pub fn meet(&self, round: u64, slots: u32, ticks_max: u64) -> Result<(), Fault> {
+    pub fn meet(&self, round: u64, slots: u32, ticks_max: u64, wait: Wait) -> Result<(), Fault> {
         self.memory.fetch_add(ARRIVALS, 1, Rmw::AcqRel);
         let all = round * u64::from(slots);
         let start = sys::ticks();
         let backoff = Backoff::new();
         while self.memory.load(ARRIVALS, Load::Acquire) < all {
-            if self.memory.load(ABORT, Load::Relaxed) != 0 {
+            if self.is_aborted() {
                 return Err(Fault::Aborted);
             }
             if sys::ticks().wrapping_sub(start) > ticks_max {
                 return Err(Fault::PeerMissing);
             }
-            self.memory.spin(&backoff);
+            match wait {
+                Wait::Spinning => self.memory.spin(&backoff),
+                Wait::Asleep => std::thread::sleep(SLEEP),
+            }
         }
         Ok(())
     }
@@ -60,6 +79,23 @@ impl<M: Memory> Control<M> {
     /// Makes every slot that waits, or comes to wait, give up.
     pub fn abort(&self) {
         self.memory.store(ABORT, 1, Store::Relaxed);
+    }
+
+    /// Whether a slot has failed.
+    #[inline]
+    pub fn is_aborted(&self) -> bool {
+        self.memory.load(ABORT, Load::Relaxed) != 0
+    }
+
+    /// Tells whoever writes beside a measured window that this one, of a round, is over.
+    pub fn finish(&self, round: u64) {
+        self.memory.store(FINISHED, round, Store::Release);
+    }
+
+    /// The round of the last window that was finished so.
+    #[inline]
+    pub fn finished(&self) -> u64 {
+        self.memory.load(FINISHED, Load::Acquire)
     }
 
     /// Sessions of a lane that are stored.
@@ -159,14 +195,20 @@ mod tests {
 
     #[test]
     fn a_missing_worker_is_an_error_within_the_limit() {
-        let control = Control::new(HeapMemory::new(CONTROL_WORDS));
-        assert!(matches!(control.meet(1, 2, 1_000_000), Err(Fault::PeerMissing)));
+        for wait in [Wait::Spinning, Wait::Asleep] {
+            let control = Control::new(HeapMemory::new(CONTROL_WORDS));
+            let met = control.meet(1, 2, 1_000_000, wait);
+            assert!(matches!(met, Err(Fault::PeerMissing)));
+        }
     }
 
     #[test]
     fn an_abort_ends_the_wait_at_once() {
         let control = Control::new(HeapMemory::new(CONTROL_WORDS));
         control.abort();
-        assert!(matches!(control.meet(1, 2, u64::MAX), Err(Fault::Aborted)));
+        for wait in [Wait::Spinning, Wait::Asleep] {
+            let met = control.meet(1, 3, u64::MAX, wait);
+            assert!(matches!(met, Err(Fault::Aborted)));
+        }
     }
 }

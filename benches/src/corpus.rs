@@ -18,17 +18,20 @@ pub enum SessionKind {
     Tls12Padded,
     /// TLS 1.3, padded through resumption data to [`PADDED_BYTES`].
     Tls13Padded,
+    /// TLS 1.2, padded through resumption data to [`LONG_BYTES`].
+    Tls12Long,
 }
 
 impl SessionKind {
     /// Every kind, in the order of a corpus.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Tls12,
         Self::Tls13,
         Self::Tls12ClientCertificate,
         Self::Tls13ClientCertificate,
         Self::Tls12Padded,
         Self::Tls13Padded,
+        Self::Tls12Long,
     ];
 
     /// Whether the handshake is one of TLS 1.3.
@@ -41,14 +44,30 @@ impl SessionKind {
         matches!(self, Self::Tls12ClientCertificate | Self::Tls13ClientCertificate)
     }
 
-    /// Whether the server adds resumption data.
-    pub const fn is_padded(self) -> bool {
-        matches!(self, Self::Tls12Padded | Self::Tls13Padded)
+    /// The length up to which the server adds resumption data, if it does.
+    pub const fn padded_bytes(self) -> Option<usize> {
+        match self {
+            Self::Tls12Padded | Self::Tls13Padded => Some(PADDED_BYTES),
+            Self::Tls12Long => Some(LONG_BYTES),
+            _ => None,
+        }
+    }
+
+    /// The sizes that a session of this kind belongs to.
+    const fn sizes(self) -> Sizes {
+        match self {
+            Self::Tls12Padded | Self::Tls13Padded => Sizes::Padded,
+            Self::Tls12Long => Sizes::Long,
+            _ => Sizes::Natural,
+        }
     }
 }
 
 /// Length of a padded session, in bytes: what mod_ssl stores with OpenSSL, rounded up.
 pub const PADDED_BYTES: usize = 200;
+
+/// Length of a long session, in bytes: one with a chain of certificates.
+pub const LONG_BYTES: usize = 1500;
 
 /// Least sessions of each kind that are captured.
 pub const SESSIONS_OF_A_KIND: usize = 256;
@@ -60,6 +79,8 @@ pub enum Sizes {
     Padded,
     /// 85 % without and 15 % with a client certificate, as they come.
     Natural,
+    /// Long sessions of TLS 1.2 alone: every value has [`LONG_BYTES`].
+    Long,
 }
 
 /// Values by kind.
@@ -72,7 +93,11 @@ impl Corpus {
     /// A corpus of captured values, in the order of [`SessionKind::ALL`].
     pub fn new(kinds: Vec<Vec<Vec<u8>>>) -> Result<Self, Fault> {
         if kinds.len() != SessionKind::ALL.len() {
-            return Err(Fault::Capture(format!("{} kinds of sessions, not 6", kinds.len())));
+            return Err(Fault::Capture(format!(
+                "{} kinds of sessions, not {}",
+                kinds.len(),
+                SessionKind::ALL.len()
+            )));
         }
         for (kind, values) in SessionKind::ALL.iter().zip(&kinds) {
             if values.len() < SESSIONS_OF_A_KIND {
@@ -98,6 +123,7 @@ impl Corpus {
         let kind = match (sizes, is_tls13, key[10] < 218) {
             (Sizes::Padded, false, _) => SessionKind::Tls12Padded,
             (Sizes::Padded, true, _) => SessionKind::Tls13Padded,
+            (Sizes::Long, ..) => SessionKind::Tls12Long,
             (Sizes::Natural, false, true) => SessionKind::Tls12,
             (Sizes::Natural, true, true) => SessionKind::Tls13,
             (Sizes::Natural, false, false) => SessionKind::Tls12ClientCertificate,
@@ -129,15 +155,10 @@ impl Corpus {
 
     /// Length of the longest value of a workload.
     pub fn longest_of(&self, sizes: Sizes, is_tls13: bool) -> usize {
-        let kinds = SessionKind::ALL.into_iter().filter(|kind| {
-            kind.is_tls13() == is_tls13 && kind.is_padded() == (sizes == Sizes::Padded)
-        });
+        let kinds = SessionKind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_tls13() == is_tls13 && kind.sizes() == sizes);
         kinds.flat_map(|kind| self.of(kind)).map(Vec::len).max().unwrap_or(0)
-    }
-
-    /// Length of the longest value.
-    pub fn longest(&self) -> usize {
-        self.kinds.iter().flatten().map(Vec::len).max().unwrap_or(0)
     }
 
     /// Writes the corpus to bytes: counts and lengths as little-endian words of four bytes.
@@ -194,7 +215,7 @@ pub(crate) fn synthetic() -> Corpus {
     let value = |bytes: usize, index: usize| {
         (0..bytes).map(|at| u8::try_from((at * 7 + index) % 251).unwrap()).collect()
     };
-    let lengths = [87, 87, 455, 455, PADDED_BYTES, PADDED_BYTES];
+    let lengths = [87, 87, 455, 455, PADDED_BYTES, PADDED_BYTES, LONG_BYTES];
     Corpus::new(
         lengths
             .iter()

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use shm_arena::Memory;
+use shm_table::Lookup;
 
 use crate::corpus::ends_with_check;
 use crate::fault::Fault;
@@ -15,7 +16,7 @@ use crate::sys;
 pub enum Measure {
     /// Batches, in which successive operations overlap as far as the row lets them.
     Throughput,
-    /// Single operations between fences, each with nothing in flight.
+    /// Single calls between fences, each with nothing in flight.
     Latency,
 }
 
@@ -62,6 +63,7 @@ pub struct Side<R, M> {
     /// Where values are copied to: a batch each, in turn.
     values: [Vec<u8>; VALUES],
     batches: usize,
+    found: Vec<Lookup>,
     expected: Vec<u8>,
     samples: Vec<u64>,
     latencies: Histogram<u64>,
@@ -71,6 +73,10 @@ pub struct Side<R, M> {
 pub trait AnySide: Send {
     /// Runs this many operations of the row, and those that complete the last connection.
     fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault>;
+
+    /// Replaces stored sessions by themselves, until told that it is over; the window has puts and
+    /// no operations.
+    fn write_until(&mut self, is_over: &mut dyn FnMut() -> bool) -> Result<Window, Fault>;
 
     /// Latencies of the windows in which this worker was not preempted, in ticks; starts anew.
     fn take_latencies(&mut self) -> Histogram<u64>;
@@ -89,6 +95,7 @@ impl<R: Row, M: Memory> Side<R, M> {
             stream,
             values: std::array::from_fn(|_| Vec::with_capacity(VALUE_CAPACITY)),
             batches: 0,
+            found: Vec::new(),
             expected: Vec::new(),
             samples: Vec::new(),
             latencies: latencies(),
@@ -126,7 +133,11 @@ impl<R: Row, M: Memory> Side<R, M> {
         self.batches += 1;
         let value = &mut self.values[self.batches % VALUES];
         let begin = sys::ticks_fenced();
-        let hits = run_batch(&mut self.row, &self.stream, value)?;
+        let hits = if self.stream.at_a_time() == 1 {
+            run_batch(&mut self.row, &self.stream, value)?
+        } else {
+            run_groups(&mut self.row, &self.stream, &mut self.found)?
+        };
         let end = sys::ticks_fenced();
         window.busy += end - begin;
         window.hits += hits;
@@ -163,6 +174,28 @@ impl<R: Row, M: Memory> Side<R, M> {
     }
 }
 
+impl<R: Row, M: Memory> Side<R, M> {
+    /// Times each group of look-ups alone and compares every value as a whole, outside the clock.
+    fn single_groups(&mut self, window: &mut Window) -> Result<(), Fault> {
+        let Self { row, stream, found, expected, samples, .. } = self;
+        for calls in stream.batch().calls.chunks(stream.at_a_time()) {
+            let begin = sys::ticks_fenced();
+            window.hits += run_group(row, calls, found)?;
+            let took = sys::ticks_fenced() - begin;
+            samples.push(took);
+            window.busy += took;
+            for (call, lookup) in calls.iter().zip(&*found) {
+                stream.expected_value(&call.key, expected);
+                if lookup.value != *expected {
+                    let problem = "its bytes are not those that were stored".to_owned();
+                    return Err(wrong::<R>(call, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<R: Row, M: Memory> AnySide for Side<R, M> {
     fn window(&mut self, measure: Measure, operations: u64) -> Result<Window, Fault> {
         let preemptions = sys::preemptions();
@@ -178,7 +211,10 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
             window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
             match measure {
                 Measure::Throughput => self.measured_batch(&mut window)?,
-                Measure::Latency => self.single_operations(&mut window)?,
+                Measure::Latency if self.stream.at_a_time() == 1 => {
+                    self.single_operations(&mut window)?;
+                }
+                Measure::Latency => self.single_groups(&mut window)?,
             }
             self.stream.finish_batch();
             for call in &self.stream.batch().calls {
@@ -203,6 +239,30 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
         Ok(window)
     }
 
+    fn write_until(&mut self, is_over: &mut dyn FnMut() -> bool) -> Result<Window, Fault> {
+        let preemptions = sys::preemptions();
+        let start = sys::ticks();
+        let mut window = Window { start, ..Window::default() };
+        let mut before = start;
+        let Self { row, stream, value, .. } = self;
+        'writing: loop {
+            stream.refill_replacing(BATCH_CALLS);
+            window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
+            let batch = stream.batch();
+            for call in &batch.calls {
+                run_call(row, stream, batch, call, value)?;
+                window.puts += 1;
+                if is_over() {
+                    break 'writing;
+                }
+            }
+            before = sys::ticks();
+        }
+        window.end = sys::ticks();
+        window.preemptions = sys::preemptions() - preemptions;
+        Ok(window)
+    }
+
     fn take_latencies(&mut self) -> Histogram<u64> {
         std::mem::replace(&mut self.latencies, latencies())
     }
@@ -219,6 +279,35 @@ fn run_batch<R: Row, M: Memory>(
     let mut hits = 0;
     for call in &batch.calls {
         hits += u64::from(run_call(row, stream, batch, call, value)?);
+    }
+    Ok(hits)
+}
+
+/// Makes all look-ups of a batch, several in one call; gives how many found something.
+#[inline(never)]
+fn run_groups<R: Row, M: Memory>(
+    row: &mut R,
+    stream: &Stream<M>,
+    found: &mut Vec<Lookup>,
+) -> Result<u64, Fault> {
+    let mut hits = 0;
+    for calls in stream.batch().calls.chunks(stream.at_a_time()) {
+        hits += run_group(row, calls, found)?;
+    }
+    Ok(hits)
+}
+
+/// Makes these look-ups in one call and verifies every answer.
+#[inline(always)]
+fn run_group<R: Row>(row: &mut R, calls: &[Call], found: &mut Vec<Lookup>) -> Result<u64, Fault> {
+    row.get_many(calls, found)?;
+    let mut hits = 0;
+    for (index, call) in calls.iter().enumerate() {
+        match found.get(index) {
+            Some(lookup) if lookup.metadata.is_some() => verify::<R>(call, &lookup.value)?,
+            _ => return Err(lost::<R>(call, "get_many")),
+        }
+        hits += 1;
     }
     Ok(hits)
 }
@@ -249,6 +338,10 @@ fn run_call<R: Row, M: Memory>(
         }
         Verb::Put => {
             row.put(call, batch.value(call))?;
+            Ok(false)
+        }
+        Verb::Replace => {
+            row.replace(call, batch.value(call))?;
             Ok(false)
         }
         Verb::Take => {

@@ -1,7 +1,13 @@
-//! The speeds that were set as goals, and what a run says about each.
+//! The figures that were set as goals, and what a run says about each.
+
+mod figures;
+
+pub use figures::{Evidence, judge};
 
 use crate::results::Record;
 use crate::row::RowName;
+use crate::scaling::Scaling;
+use crate::statistics::Summary;
 use crate::workload::Workload;
 
 /// What a run says about a goal.
@@ -30,19 +36,60 @@ impl Verdict {
     }
 }
 
+/// Whose figures goals are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heading {
+    /// The default table's.
+    CasBucket,
+    /// The table of 1999's.
+    Chained,
+    /// The table of the fullest index's.
+    RobinHood,
+}
+
+impl Heading {
+    /// All, in the order of the report.
+    pub const ALL: [Self; 3] = [Self::CasBucket, Self::Chained, Self::RobinHood];
+
+    /// As the report spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CasBucket => "Figures of the default table, cas_bucket",
+            Self::Chained => "Figures of chained",
+            Self::RobinHood => "Figures of robin_hood",
+        }
+    }
+
+    /// The table.
+    pub const fn table(self) -> RowName {
+        match self {
+            Self::CasBucket => RowName::CasBucket,
+            Self::Chained => RowName::Chained,
+            Self::RobinHood => RowName::RobinHood,
+        }
+    }
+}
+
 /// A goal and what became of it.
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
 pub struct Goal {
+    /// Whose figure it is.
+    pub heading: Heading,
     /// What was to be reached.
     pub text: String,
     /// What was measured.
     pub measured: String,
+    /// The bound.
+    pub bound: f64,
+    /// What was measured, with its interval, or `None` if it was not.
+    pub known: Option<Known>,
     /// What follows.
     pub verdict: Verdict,
 }
 
 /// A value with the interval that it is known to lie in.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]
 pub struct Known {
     /// The value.
     pub value: f64,
@@ -55,6 +102,17 @@ pub struct Known {
 }
 
 impl Known {
+    /// A value that nothing is uncertain about.
+    pub const fn exactly(value: f64) -> Self {
+        Self { value, low: value, high: value, conclusive: true }
+    }
+
+    /// The median of a sample, and its 95 % interval.
+    pub const fn median(summary: &Summary, conclusive: bool) -> Self {
+        let Summary { median, median_low, median_high, .. } = *summary;
+        Self { value: median, low: median_low, high: median_high, conclusive }
+    }
+
     fn quotient(of: Self, by: Self) -> Self {
         Self {
             value: of.value / by.value,
@@ -70,7 +128,8 @@ impl Known {
         Self { low: self.low / (1.0 + resolution), high: self.high * (1.0 + resolution), ..self }
     }
 
-    fn at_most(self, bound: f64) -> Verdict {
+    /// Whether it is at most this.
+    pub const fn at_most(self, bound: f64) -> Verdict {
         match (self.conclusive, self.high <= bound, self.low > bound) {
             (true, true, _) => Verdict::Met,
             (true, _, true) => Verdict::NotMet,
@@ -78,7 +137,8 @@ impl Known {
         }
     }
 
-    fn at_least(self, bound: f64) -> Verdict {
+    /// Whether it is at least this.
+    pub const fn at_least(self, bound: f64) -> Verdict {
         match (self.conclusive, self.low >= bound, self.high < bound) {
             (true, true, _) => Verdict::Met,
             (true, _, true) => Verdict::NotMet,
@@ -113,11 +173,12 @@ impl<'a> Run<'a> {
         Some(Known::quotient(other, table))
     }
 
-    /// Time of a worker with two workers against that of one alone.
+    /// Time of an operation of each of two workers beside the other, against alone, from windows in
+    /// alternation.
     pub fn scaling(self, workload: Workload, table: RowName) -> Option<Known> {
-        let two = time(self.cell(workload, table, 2)?);
-        let one = time(self.cell(workload, table, 1)?);
-        Some(Known::quotient(two, one))
+        let Scaling { ratio: value, low, high, conclusive, .. } =
+            self.cell(workload, table, 2)?.scaling?;
+        Some(Known { value, low, high, conclusive })
     }
 
     /// By how much limits that were paired with themselves differed from themselves, the largest
@@ -154,134 +215,9 @@ fn ratio(record: &Record) -> Known {
     }
 }
 
-fn time(record: &Record) -> Known {
-    Known {
-        value: record.ns_per_op,
-        low: record.ns_low,
-        high: record.ns_high,
-        conclusive: record.conclusive,
-    }
-}
-
 /// The median latency against the limit's. Histograms have no interval; three digits are exact.
 fn latency(record: &Record) -> Known {
     let value = record.p50_ns / record.limit_p50_ns;
     let conclusive = record.latency_count >= 1000;
     Known { value, low: value, high: value, conclusive }
-}
-
-const OURS: RowName = RowName::CasBucket;
-
-/// What a run says about every goal of the default table.
-pub fn judge(records: &[Record]) -> Vec<Goal> {
-    let run = Run(records);
-    let blur = run.resolution();
-    let read = run.cell(Workload::Read, OURS, 1);
-    let mut goals = vec![
-        at_most("get hit in a loop, 1 process, against limit_read", read.map(ratio), 1.8, blur),
-        at_most("get hit alone (p50), 1 process, against limit_read", read.map(latency), 1.2, blur),
-        at_most(
-            "get hit, ns of each of 2 processes against 1",
-            run.scaling(Workload::Read, OURS),
-            1.15,
-            blur,
-        ),
-    ];
-    for workload in Workload::ALL {
-        let bound = if workload == Workload::Read { 4.0 } else { 2.5 };
-        let factor = run.factor(workload, 2, RowName::MutexSlab, OURS);
-        let text = format!("faster than mutex_slab, {}, 2 processes", workload.name());
-        goals.push(at_least(&text, factor, bound, blur));
-    }
-    for peer in [RowName::Lmdb, RowName::Papaya] {
-        for workload in Workload::ALL {
-            for processes in [1, 2] {
-                let factor = run.factor(workload, processes, peer, OURS);
-                let text = format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
-                goals.push(at_least(&text, factor, 1.0, blur));
-            }
-        }
-    }
-    goals
-}
-
-fn at_most(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
-    goal(text, "at most", known.map(|known| known.blurred(blur)), bound, Known::at_most)
-}
-
-fn at_least(text: &str, known: Option<Known>, bound: f64, blur: f64) -> Goal {
-    goal(text, "at least", known.map(|known| known.blurred(blur)), bound, Known::at_least)
-}
-
-fn goal(
-    text: &str,
-    relation: &str,
-    known: Option<Known>,
-    bound: f64,
-    verdict: fn(Known, f64) -> Verdict,
-) -> Goal {
-    Goal {
-        text: format!("{text}: {relation} {bound}x"),
-        measured: known.map_or_else(
-            || "–".to_owned(),
-            |known| format!("{:.2}x ({:.2}–{:.2})", known.value, known.low, known.high),
-        ),
-        verdict: known.map_or(Verdict::NotMeasured, |known| verdict(known, bound)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::results::record;
-
-    fn verdict_of(goals: &[Goal], start: &str) -> Verdict {
-        goals.iter().find(|goal| goal.text.starts_with(start)).unwrap().verdict
-    }
-
-    #[test]
-    fn a_goal_is_met_missed_or_open_by_its_whole_interval() {
-        let read = |value| {
-            let goals = judge(&[record(Workload::Read, OURS, 1, value)]);
-            verdict_of(&goals, "get hit in a loop")
-        };
-        assert_eq!(read(1.6), Verdict::Met);
-        assert_eq!(read(2.0), Verdict::NotMet);
-        assert_eq!(read(1.75), Verdict::Inconclusive);
-        assert_eq!(verdict_of(&judge(&[]), "get hit in a loop"), Verdict::NotMeasured);
-    }
-
-    #[test]
-    fn what_a_limit_differs_from_itself_blurs_every_verdict() {
-        let mut itself = record(Workload::Read, RowName::LimitRead, 1, 1.25);
-        itself.limit = RowName::LimitRead;
-        let records = [record(Workload::Read, OURS, 1, 2.0), itself];
-        assert!((Run(&records).resolution() - 0.25).abs() < 1e-9);
-        let goals = judge(&records);
-        assert_eq!(verdict_of(&goals, "get hit in a loop"), Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn an_inconclusive_cell_never_meets_a_goal() {
-        let mut fast = record(Workload::Read, OURS, 1, 1.1);
-        fast.conclusive = false;
-        assert_eq!(verdict_of(&judge(&[fast]), "get hit in a loop"), Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn peers_are_compared_in_the_same_cell_and_the_losses_are_listed() {
-        let records = [
-            record(Workload::Read, OURS, 2, 1.5),
-            record(Workload::Read, RowName::MutexSlab, 2, 7.5),
-            record(Workload::Read, RowName::Papaya, 2, 1.2),
-            record(Workload::Read, RowName::Papaya, 1, 0.1),
-        ];
-        let goals = judge(&records);
-        assert_eq!(verdict_of(&goals, "faster than mutex_slab, read"), Verdict::Met);
-        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p2"), Verdict::NotMet);
-        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p1"), Verdict::NotMeasured);
-        let ahead = Run(&records).ahead_of(OURS);
-        assert_eq!(ahead.len(), 1);
-        assert!((ahead[0].1 - 1.25).abs() < 1e-9);
-    }
 }

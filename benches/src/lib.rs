@@ -5,11 +5,13 @@
 
 pub mod capture;
 pub mod cell;
+pub mod churn;
 pub mod clock;
 pub mod control;
 pub mod corpus;
 pub mod driver;
 pub mod fault;
+pub mod footprint;
 pub mod goals;
 pub mod keys;
 pub mod machine;
@@ -19,6 +21,7 @@ pub mod report;
 pub mod results;
 pub mod row;
 pub mod rows;
+pub mod scaling;
 pub mod session;
 pub mod settings;
 mod slab;
@@ -26,5 +29,6 @@ pub mod statistics;
 pub mod stream;
 #[allow(unsafe_code, reason = "the one place where the benches call foreign code and map memory")]
 pub mod sys;
+pub mod tails;
 pub mod worker;
 pub mod workload;

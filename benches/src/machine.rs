@@ -61,6 +61,18 @@ impl Machine {
     }
 }
 
+/// Bytes of memory that can still be used, by the system's account and that of the control group;
+/// `None` if neither tells.
+pub fn available_bytes() -> Option<u64> {
+    let system = read("/proc/meminfo");
+    let line = system.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let of_group = |name: &str| one_line(format!("/sys/fs/cgroup/{name}")).parse::<u64>().ok();
+    let group = of_group("memory.max")
+        .map(|most| most.saturating_sub(of_group("memory.current").unwrap_or(0)));
+    [kibibytes.map(|kibibytes| kibibytes << 10), group].into_iter().flatten().min()
+}
+
 fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }

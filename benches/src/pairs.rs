@@ -5,13 +5,15 @@ use hdrhistogram::Histogram;
 use crate::clock::ClockRate;
 use crate::driver::{self, Window};
 use crate::protocol::{Measured, WindowPair};
+use crate::scaling::{Rounds, Scaling};
 use crate::statistics::Summary;
+use crate::tails::Tails;
 
 /// Fewest pairs that a statement rests on.
 pub const PAIRS_MIN: usize = 30;
 
 /// Longest interval of a median that counts as known, as a share of the median.
-const UNCERTAINTY_MAX: f64 = 0.2;
+pub(crate) const UNCERTAINTY_MAX: f64 = 0.2;
 
 /// Longest time that making a batch may take before the worker counts as stopped, in nanoseconds:
 /// about ten times what it takes with everything in cache.
@@ -19,6 +21,9 @@ const GAP_NS_MAX: f64 = 30_000.0;
 
 /// Least share of the longest window of a round during which all workers have to be in theirs.
 const OVERLAP_MIN: f64 = 0.5;
+
+/// A block of latencies beside writers counts if at most one of so many of its pairs is dropped.
+const BLOCK_SHARE: usize = 5;
 
 /// Why a pair does not count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +71,8 @@ fn ns_per_operation(windows: &[Window], rate: ClockRate) -> f64 {
     rate.ns(busy) / operations as f64
 }
 
-fn dropped(windows: &[Window], rate: ClockRate) -> Option<Dropped> {
+/// Why windows that should have run at the same time do not count, if so.
+pub(crate) fn dropped(windows: &[Window], rate: ClockRate) -> Option<Dropped> {
     if windows.iter().any(|window| window.preemptions > 0) {
         return Some(Dropped::Preempted);
     }
@@ -88,6 +94,8 @@ pub struct Tally {
     totals: Window,
     row_latencies: Histogram<u64>,
     limit_latencies: Histogram<u64>,
+    rounds: Rounds,
+    tails: Tails,
 }
 
 impl Tally {
@@ -99,6 +107,8 @@ impl Tally {
             totals: Window::default(),
             row_latencies: driver::latencies(),
             limit_latencies: driver::latencies(),
+            rounds: Rounds::default(),
+            tails: Tails::default(),
         }
     }
 
@@ -133,6 +143,44 @@ impl Tally {
                 }
             }
         }
+    }
+
+    /// All pairs, in their order.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// Adds windows of single look-ups of the first worker beside writers, and their latencies as a
+    /// block of their own; gives the pairs. A writer's windows have no operations, so that times
+    /// are of the first worker, and a pair in which a writer was not running does not count.
+    pub fn add_beside_writer(&mut self, workers: &[Measured]) -> &[Pair] {
+        let before = self.pairs.len();
+        self.add_throughput(workers);
+        self.add_latencies(workers);
+        let pairs = &self.pairs[before..];
+        let dropped = pairs.iter().filter(|pair| pair.dropped.is_some()).count();
+        // Latencies are not told apart by window: too many without a writer, and none counts.
+        let is_doubtful = dropped * BLOCK_SHARE > pairs.len();
+        if let Some(first) = workers.first() {
+            let (row, limit) = (first.row_latencies.clone(), first.limit_latencies.clone());
+            self.tails.add(row, limit, is_doubtful);
+        }
+        &self.pairs[before..]
+    }
+
+    /// Adds rounds of windows of all workers and of each alone.
+    pub fn add_rounds(&mut self, workers: &[Measured]) {
+        self.rounds.add(workers, self.rate);
+    }
+
+    /// What the rounds say.
+    pub fn scaling(&self) -> Option<Scaling> {
+        self.rounds.scaling()
+    }
+
+    /// The tails of latencies beside writers.
+    pub fn tails(&self) -> &Tails {
+        &self.tails
     }
 
     /// Pairs that count.
@@ -303,6 +351,42 @@ mod tests {
         let mut tally = Tally::new(RATE);
         tally.add_throughput(&[measured(pairs)]);
         assert!(!tally.verdict().unwrap().conclusive);
+    }
+
+    #[test]
+    fn beside_a_writer_the_time_is_the_readers_and_a_late_writer_is_told() {
+        let writer = WindowPair {
+            row: Window { busy: 0, operations: 0, puts: 500, ..window(0) },
+            limit: Window { busy: 0, operations: 0, puts: 500, ..window(0) },
+        };
+        let mut late = writer;
+        late.row.start += 300_000;
+        late.row.end += 300_000;
+        let latencies = |pairs| Measured {
+            pairs,
+            row_latencies: vec![(100, 20_000)],
+            limit_latencies: vec![(50, 20_000)],
+            ..Measured::default()
+        };
+        let tails = |writer: Vec<WindowPair>| {
+            let mut tally = Tally::new(RATE);
+            tally.add_beside_writer(&[
+                latencies(vec![pair(150, 100); 40]),
+                measured(writer.clone()),
+            ]);
+            assert_eq!(tally.pairs()[0].row_ns, 150.0);
+            // Enough blocks for a statement.
+            for _ in 0..20 {
+                tally.add_beside_writer(&[
+                    latencies(vec![pair(150, 100)]),
+                    measured(writer.clone()),
+                ]);
+            }
+            let tail = tally.tails().ratio(0).unwrap();
+            (tail.ratio, tail.conclusive)
+        };
+        assert_eq!(tails(vec![writer; 40]), (2.0, true));
+        assert_eq!(tails(vec![late; 40]), (2.0, false));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::driver::{Measure, Window};
 use crate::row::{RowName, Site};
+use crate::scaling::Round;
 use crate::workload::Workload;
 
 /// The environment variable that makes this executable a worker; it holds a [`Job`] as JSON.
@@ -61,12 +62,24 @@ pub struct Addresses {
     pub limit: String,
 }
 
+/// Who runs what, and beside whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Plan {
+    /// All workers run a window of the row and one of its limit, right after each other.
+    Pairs(Measure),
+    /// The first worker measures single look-ups of the row and of its limit; the others write to
+    /// the row all the while.
+    BesideWriter,
+    /// All workers run a window of the row at once, and then each one alone.
+    Scaling,
+}
+
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// How.
-    pub measure: Measure,
-    /// Pairs of windows.
+    pub plan: Plan,
+    /// Pairs of windows, or rounds.
     pub pairs: u32,
     /// Operations of a window, the same for the row and its limit: were windows of equal time, the
     /// faster one would touch more of its table and keep more of the shared cache.
@@ -98,6 +111,8 @@ pub enum Reply {
 pub struct Measured {
     /// The pairs.
     pub pairs: Vec<WindowPair>,
+    /// The rounds.
+    pub rounds: Vec<Round>,
     /// Latencies of the row: value in ticks, and how often.
     pub row_latencies: Vec<(u64, u64)>,
     /// Latencies of the limit.

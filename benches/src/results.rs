@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::ClockRate;
 use crate::pairs::Tally;
 use crate::row::{Place, RowName};
+use crate::scaling::Scaling;
+use crate::tails::TailRatio;
 use crate::workload::Workload;
 
 /// What was measured of a cell. Names are those of the file; times are of one worker.
@@ -73,6 +75,10 @@ pub struct Record {
     pub pairs: usize,
     /// Whether at least 30 pairs count and their median is known to a fifth.
     pub conclusive: bool,
+    /// Time beside the other workers against alone, where it was measured.
+    pub scaling: Option<Scaling>,
+    /// The 99.9th percentile against the limit's, where a worker looks up beside one that writes.
+    pub tail: Option<TailRatio>,
     /// What reading the clock costs, in ns; subtracted from the latencies.
     pub clock_ns: f64,
 }
@@ -140,6 +146,8 @@ impl Record {
             dropped_by_reason: tally.dropped_by_reason(),
             pairs: verdict.kept,
             conclusive: verdict.conclusive,
+            scaling: tally.scaling(),
+            tail: tally.tails().ratio(overhead_ticks),
             clock_ns: rate.ns(overhead_ticks),
         })
     }
@@ -181,6 +189,8 @@ pub(crate) fn record(workload: Workload, table: RowName, processes: u32, ratio: 
         dropped_by_reason: [0.01, 0.0, 0.0],
         pairs: 500,
         conclusive: true,
+        scaling: None,
+        tail: None,
         clock_ns: 20.0,
     }
 }
@@ -210,6 +220,8 @@ mod tests {
             "hit_ratio",
             "dropped",
             "conclusive",
+            "scaling",
+            "tail",
         ] {
             assert!(fields.contains_key(name), "{name} is missing");
         }

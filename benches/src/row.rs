@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use shm_table::Lookup;
 
 use crate::fault::Fault;
 use crate::keys::Key;
@@ -85,8 +86,25 @@ pub trait Row: Sized + Send + 'static {
     /// Copies a value out.
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault>;
 
+    /// Copies the values of up to [`MANY`](crate::workload::MANY) sessions out; answer `i` is for
+    /// call `i`, and has some metadata word where the session was found.
+    #[inline(always)]
+    fn get_many(&mut self, calls: &[Call], found: &mut Vec<Lookup>) -> Result<(), Fault> {
+        found.resize_with(calls.len(), Lookup::default);
+        for (call, lookup) in calls.iter().zip(found) {
+            lookup.metadata = self.get(call, &mut lookup.value)?.then_some(call.number);
+        }
+        Ok(())
+    }
+
     /// Stores a session whose id is not there.
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault>;
+
+    /// Stores a session whose id is there.
+    #[inline(always)]
+    fn replace(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
+        self.put(call, value)
+    }
 
     /// Copies a value out and removes it.
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault>;
@@ -179,6 +197,14 @@ impl RowName {
     pub fn label(self) -> String {
         let mark = if self.place() == Place::Threads { "*" } else { "" };
         format!("{}{mark}", self.name())
+    }
+
+    /// Our tables.
+    pub const OURS: [Self; 3] = [Self::CasBucket, Self::RobinHood, Self::Chained];
+
+    /// Whether it is one of our tables.
+    pub fn is_ours(self) -> bool {
+        Self::OURS.contains(&self)
     }
 
     /// Whether it is a limit and no table.

@@ -9,17 +9,20 @@ use shm_arena::{MappedMemory, MappingOptions};
 
 use crate::capture::capture;
 use crate::cell::Cell;
+use crate::churn::{Churn, ChurnName, Churned, Fill};
 use crate::clock::{ClockRate, overhead_ticks};
 use crate::control::CONTROL_WORDS;
 use crate::corpus::Corpus;
 use crate::driver::Measure;
 use crate::fault::Fault;
+use crate::machine;
 use crate::pairs::{PAIRS_MIN, Tally};
-use crate::protocol::{Job, Run};
+use crate::protocol::{Job, Measured, Plan, Run};
 use crate::results::{Record, Subject};
 use crate::row::Site;
 use crate::settings::{CellName, DIRECTORY_VARIABLE, Settings};
 use crate::sys;
+use crate::workload::Workload;
 
 /// What all cells of a run share.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct Session {
     scratch: Scratch,
     rate: ClockRate,
     overhead_ticks: u64,
+    copy_kind: &'static str,
 }
 
 /// Longest wait of a worker for another, in nanoseconds.
@@ -41,6 +45,9 @@ const RUN_TIME_SLACK: Duration = Duration::from_secs(20);
 /// Pairs of windows of one request at most: about half a second.
 const PAIRS_OF_A_RUN_MAX: u32 = 1200;
 
+/// Pairs of windows beside a writer that make a block of latencies: some ten thousand.
+const PAIRS_OF_A_BLOCK: u32 = 40;
+
 impl Session {
     /// Captures sessions, measures the clock and finds a place for the tables.
     pub fn start(settings: Settings) -> Result<Self, Fault> {
@@ -48,9 +55,17 @@ impl Session {
         let corpus_file = sys::memory_file(0).map_err(Fault::io("make a file in memory"))?;
         std::fs::write(sys::address_of(&corpus_file), corpus.to_bytes())
             .map_err(Fault::io("write the captured sessions"))?;
-        let longest = corpus.longest();
-        let bytes = settings.entries * (longest as u64 + 256) * 5;
+        // Further reads look for room of their own.
+        let usual = settings.workloads.iter().filter(|workload| !workload.is_further_read());
+        let bytes = usual.map(|&workload| {
+            let longest = corpus.longest_of(workload.sizes(), workload.is_tls13()) as u64;
+            workload.entries(settings.entries) * (longest + 256) * 5
+        });
+        let bytes = bytes.max().unwrap_or(0);
+        let memory = MappedMemory::memfd("shm-bench-copy", 4096, &MappingOptions::default())
+            .map_err(|error| Fault::setup("memory", "create", error))?;
         Ok(Self {
+            copy_kind: memory.copy_kind(),
             scratch: Scratch::new(bytes)?,
             settings,
             corpus,
@@ -75,18 +90,66 @@ impl Session {
         self.rate
     }
 
+    /// How values are copied on this machine: `avx512`, `avx2`, …
+    pub const fn copy_kind(&self) -> &'static str {
+        self.copy_kind
+    }
+
     /// Starts the workers of a cell and fills its tables.
     pub fn open(self: &Rc<Self>, name: CellName) -> Result<Measurement, Fault> {
         let (job, control) = self.job(name)?;
+        self.start_cell(name, &job, control)
+    }
+
+    /// Starts the workers of a churn in a table that stays so full.
+    pub fn open_churn(self: &Rc<Self>, churn: ChurnName) -> Result<Measurement, Fault> {
+        let ChurnName { table, processes, fill } = churn;
+        let name = CellName { workload: Workload::RustlsTls13, table, processes };
+        let (mut job, control) = self.job(name)?;
+        job.entries = self.settings.churn_entries;
+        job.site.entries = fill.capacity(job.entries);
+        self.start_cell(name, &job, control)
+    }
+
+    fn start_cell(
+        self: &Rc<Self>,
+        name: CellName,
+        job: &Job,
+        control: MappedMemory,
+    ) -> Result<Measurement, Fault> {
+        let cell = Cell::start(job)?;
+        let mut facts = cell.facts().to_vec();
+        let workload = name.workload;
+        if workload.is_further_read() && job.entries < workload.entries(self.settings.entries) {
+            let (workload, entries) = (workload.name(), job.entries);
+            facts.push(format!("{workload} has {entries} sessions: there is no room for more"));
+        }
         Ok(Measurement {
             session: Rc::clone(self),
             name,
+            capacity: job.site.entries,
             value_bytes: job.site.value_bytes,
-            cell: Cell::start(&job)?,
+            cell,
+            facts,
             tally: Tally::new(self.rate),
             operations_of_a_window: 64.0,
             _control: control,
         })
+    }
+
+    /// Sessions stored at any time in a workload's cells: fewer than wanted where a further read
+    /// would fill more than half of the memory that is left.
+    fn entries_of(&self, workload: Workload) -> u64 {
+        let wanted = workload.entries(self.settings.entries);
+        if !workload.is_further_read() {
+            return wanted;
+        }
+        let longest = self.corpus.longest_of(workload.sizes(), workload.is_tls13()) as u64;
+        let file_system = self.scratch.shared.then(|| sys::free_bytes(&self.scratch.path));
+        let rooms = [file_system.flatten(), machine::available_bytes()];
+        let room = rooms.into_iter().flatten().min().unwrap_or(u64::MAX);
+        // The row and its limit, each with an index and room for what comes and goes.
+        wanted.min(room / 2 / ((longest + 256) * 3)).max(64)
     }
 
     /// What the workers of a cell are told, and the control words, which must outlive them.
@@ -98,6 +161,7 @@ impl Session {
         let control_path = sys::address_of(&descriptor);
         self.scratch.clear()?;
         let (sizes, is_tls13) = (name.workload.sizes(), name.workload.is_tls13());
+        let entries = self.entries_of(name.workload);
         let value_bytes = self.corpus.mean_bytes(sizes, is_tls13);
         let job = Job {
             parent: std::process::id(),
@@ -106,7 +170,7 @@ impl Session {
             row: name.table,
             limit: name.limit(),
             workload: name.workload,
-            entries: self.settings.entries,
+            entries,
             workers: name.processes,
             first_worker: 0,
             own_workers: 1,
@@ -114,7 +178,7 @@ impl Session {
             site: Site {
                 role: String::new(),
                 // The population fluctuates by blocks of resumptions that are not due yet.
-                entries: self.settings.entries + self.settings.entries / 10,
+                entries: entries + entries / 10,
                 value_bytes,
                 value_bytes_max: self.corpus.longest_of(sizes, is_tls13) as u64,
                 shared_directory: self.scratch.shared.then(|| self.scratch.path.clone()),
@@ -130,8 +194,10 @@ impl Session {
 pub struct Measurement {
     session: Rc<Session>,
     name: CellName,
+    capacity: u64,
     value_bytes: u64,
     cell: Cell,
+    facts: Vec<String>,
     tally: Tally,
     operations_of_a_window: f64,
     // The workers reach the control words through this process's descriptor.
@@ -150,8 +216,22 @@ impl Measurement {
 
     /// Runs pairs of windows; gives the median time of an operation of the row.
     fn pairs(&mut self, pairs: u32) -> Result<f64, Fault> {
-        let measured = self.run(Measure::Throughput, pairs)?;
-        let new = self.tally.add_throughput(&measured);
+        let has_writer = self.name.workload.has_writer();
+        let before = self.tally.pairs().len();
+        let mut left = pairs;
+        while left > 0 {
+            if has_writer {
+                let block = left.min(PAIRS_OF_A_BLOCK);
+                let measured = self.run(Plan::BesideWriter, block)?;
+                self.tally.add_beside_writer(&measured);
+                left -= block;
+            } else {
+                let measured = self.run(Plan::Pairs(Measure::Throughput), left)?;
+                self.tally.add_throughput(&measured);
+                left = 0;
+            }
+        }
+        let new = &self.tally.pairs()[before..];
         let mut times: Vec<f64> =
             new.iter().filter(|pair| pair.dropped.is_none()).map(|pair| pair.row_ns).collect();
         if times.is_empty() {
@@ -163,14 +243,10 @@ impl Measurement {
         Ok(ns)
     }
 
-    fn run(
-        &mut self,
-        measure: Measure,
-        pairs: u32,
-    ) -> Result<Vec<crate::protocol::Measured>, Fault> {
+    fn run(&mut self, plan: Plan, pairs: u32) -> Result<Vec<Measured>, Fault> {
         let session = &self.session;
         let run = Run {
-            measure,
+            plan,
             pairs,
             operations: whole(self.operations_of_a_window).into(),
             wait_ticks_max: session.rate.ticks(WAIT_NS_MAX),
@@ -180,22 +256,44 @@ impl Measurement {
         self.cell.run(&run, planned * 20 + RUN_TIME_SLACK)
     }
 
-    /// Adds pairs until enough count, then measures single operations; gives the record.
+    /// Adds pairs until enough count, then measures what workers cost each other, and single
+    /// operations; gives the record.
     pub fn finish(mut self) -> Result<Option<Record>, Fault> {
         let start = Instant::now();
-        while self.tally.kept().count() < PAIRS_MIN
-            && start.elapsed() < self.session.settings.measurement
-        {
-            self.pairs(20)?;
+        while !self.has_enough() && start.elapsed() < self.session.settings.measurement {
+            self.pairs(PAIRS_OF_A_BLOCK)?;
         }
-        self.latencies(self.session.settings.latency)?;
+        if self.name.scales() {
+            self.scaling(self.session.settings.scaling)?;
+        }
+        if !self.name.workload.has_writer() {
+            self.latencies(self.session.settings.latency)?;
+        }
         Ok(self.record())
+    }
+
+    /// Whether there is enough for a statement.
+    fn has_enough(&self) -> bool {
+        let has_tail = || {
+            let ratio = self.tally.tails().ratio(self.session.overhead_ticks);
+            ratio.is_some_and(|ratio| ratio.conclusive)
+        };
+        self.tally.kept().count() >= PAIRS_MIN && (!self.name.workload.has_writer() || has_tail())
+    }
+
+    fn scaling(&mut self, duration: Duration) -> Result<(), Fault> {
+        let start = Instant::now();
+        while start.elapsed() < duration {
+            let measured = self.run(Plan::Scaling, 40)?;
+            self.tally.add_rounds(&measured);
+        }
+        Ok(())
     }
 
     fn latencies(&mut self, duration: Duration) -> Result<(), Fault> {
         let start = Instant::now();
         while start.elapsed() < duration {
-            let measured = self.run(Measure::Latency, 100)?;
+            let measured = self.run(Plan::Pairs(Measure::Latency), 100)?;
             self.tally.add_latencies(&measured);
         }
         Ok(())
@@ -214,26 +312,31 @@ impl Measurement {
         Record::new(&subject, &self.tally, self.session.rate, self.session.overhead_ticks)
     }
 
-    /// Runs until this many sessions have been stored, and as many given up; says how many. Every
-    /// take and eviction has to find its session and every store to succeed, or this fails.
-    pub fn churn(mut self, sessions: u64) -> Result<String, Fault> {
-        while self.tally.totals().puts < sessions {
-            self.pairs(200)?;
+    /// Stores and gives up so many generations of sessions, after one that is not timed. Every take
+    /// and eviction has to find its session and every store to succeed, or this fails.
+    pub fn churn(mut self, fill: Fill) -> Result<Churn, Fault> {
+        let (entries, generations) =
+            (self.session.settings.churn_entries, self.session.settings.generations);
+        let mut started_at = 0;
+        for (sessions, pairs_of_a_run) in [(entries, 20), ((generations + 1) * entries, 200)] {
+            started_at = self.tally.pairs().len();
+            while self.tally.totals().puts < sessions {
+                self.pairs(pairs_of_a_run)?;
+            }
         }
-        let totals = self.tally.totals();
-        Ok(format!(
-            "{} sessions stored and as many taken or given up, {} at a time: no miss among {} \
-             takes and {} evictions, no failed store",
-            totals.puts,
-            self.cell.stored(),
-            totals.hits,
-            totals.calls - totals.operations,
-        ))
+        let subject = Churned {
+            name: ChurnName { table: self.name.table, processes: self.name.processes, fill },
+            entries: self.cell.stored(),
+            capacity: self.capacity,
+        };
+        let pairs = &self.tally.pairs()[started_at..];
+        Churn::new(&subject, pairs, self.tally.totals())
+            .ok_or_else(|| Fault::setup("churn", "measure", "there are not ten pairs"))
     }
 
     /// What the row says about itself.
     pub fn facts(&self) -> &[String] {
-        self.cell.facts()
+        &self.facts
     }
 }
 

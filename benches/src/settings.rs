@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::churn::{ChurnName, Fill};
 use crate::row::RowName;
 use crate::workload::Workload;
 
@@ -17,18 +18,21 @@ pub const DIRECTORY_VARIABLE: &str = "SHM_BENCH_DIRECTORY";
 pub const HELP: &str = "\
 What does a TLS server pay for a cache operation, and how far is that from what the memory allows?
 
-  cargo bench                                  everything: about 4 minutes after the build
+  cargo bench                                  everything: about 6 minutes after the build
   cargo bench --bench comparison -- --quick    fewer cells, shorter, smaller tables: about a minute
   cargo bench --bench comparison -- cas_bucket cells whose id matches, as criterion does
   cargo bench --bench comparison -- '^rustls_tls13/.*/p2$'
 
-Ids read workload/table/pN, N worker processes: rustls_tls13/cas_bucket/p2.
+Ids read workload/table/pN, N worker processes: rustls_tls13/cas_bucket/p2. Beside the cells of
+criterion, churn/table/pN and churn_90/table/pN store and give up a hundred generations of sessions
+in a table that is half full, and in one that holds nine of ten of the entries it was made for;
+memory/table counts bytes an entry.
 
   SHM_BENCH_QUICK=1        as --quick
   SHM_BENCH_DIRECTORY=DIR  where the tables lie, instead of /dev/shm; `memfd` for unnamed files
 
 The comparison is printed at the end and written to target/comparison/index.html (plots) and
-target/comparison/results.json. Ratios are within pairs of windows of the row and its limit;
+target/comparison/results.json, with every goal and whether this run met it. Ratios are within pairs of windows of the row and its limit;
 criterion's own report under target/criterion has the row alone. Criterion's options follow.
 ";
 
@@ -51,8 +55,12 @@ pub struct Settings {
     pub measurement: Duration,
     /// Time spent on single operations of a cell.
     pub latency: Duration,
-    /// Sessions stored and given up by the churn check.
-    pub churned: u64,
+    /// Time spent on windows of all workers and of each alone.
+    pub scaling: Duration,
+    /// Sessions stored at any time by the churn check.
+    pub churn_entries: u64,
+    /// How many times so many are stored and given up.
+    pub generations: u64,
     /// Seed of all choices.
     pub seed: u64,
 }
@@ -69,7 +77,9 @@ impl Settings {
             warm_up: Duration::from_millis(300),
             measurement: Duration::from_millis(2000),
             latency: Duration::from_millis(600),
-            churned: 1_000_000,
+            scaling: Duration::from_millis(500),
+            churn_entries: 20_000,
+            generations: 100,
             seed: 0x5e55_1045,
         }
     }
@@ -78,11 +88,18 @@ impl Settings {
     pub fn quick() -> Self {
         Self {
             quick: true,
-            workloads: vec![Workload::Read, Workload::RustlsTls13, Workload::OpensslTls12],
+            workloads: Workload::ALL
+                .into_iter()
+                .filter(|workload| {
+                    !matches!(workload, Workload::RustlsTls13Sizes | Workload::OpensslTls12R60)
+                })
+                .collect(),
             entries: 20_000,
             warm_up: Duration::from_millis(100),
             measurement: Duration::from_millis(500),
             latency: Duration::from_millis(200),
+            scaling: Duration::from_millis(150),
+            churn_entries: 5_000,
             ..Self::full()
         }
     }
@@ -100,15 +117,23 @@ impl Settings {
         let mut cells = Vec::new();
         for &workload in &self.workloads {
             for &table in RowName::ALL {
-                if !can_run(table, workload) {
-                    continue;
-                }
-                for &processes in &self.processes {
-                    cells.push(CellName { workload, table, processes });
-                }
+                let cells_of =
+                    self.processes.iter().map(|&processes| CellName { workload, table, processes });
+                cells.extend(cells_of.filter(|cell| cell.can_run()));
             }
         }
         cells
+    }
+
+    /// The churns, in order.
+    pub fn churns(&self) -> Vec<ChurnName> {
+        let mut churns = Vec::new();
+        for table in RowName::OURS {
+            for &processes in &self.processes {
+                churns.extend(Fill::ALL.map(|fill| ChurnName { table, processes, fill }));
+            }
+        }
+        churns
     }
 }
 
@@ -175,10 +200,6 @@ impl Selection {
     }
 }
 
-fn can_run(table: RowName, workload: Workload) -> bool {
-    table != RowName::LimitRead || !workload.writes()
-}
-
 /// A cell of the comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CellName {
@@ -191,6 +212,26 @@ pub struct CellName {
 }
 
 impl CellName {
+    /// Whether it is part of the comparison.
+    pub fn can_run(self) -> bool {
+        let Self { workload, table, processes } = self;
+        if workload.has_writer() {
+            return processes == 2 && (table.is_ours() || table == RowName::MutexSlab);
+        }
+        if workload.is_further_read() {
+            return processes == 1 && (table.is_ours() || table == RowName::LimitRead);
+        }
+        table != RowName::LimitRead || !workload.writes()
+    }
+
+    /// Whether workers are measured beside each other and alone, in alternation.
+    pub fn scales(self) -> bool {
+        let row = self.table;
+        self.processes == 2
+            && !self.workload.has_writer()
+            && (row.is_ours() || row.is_limit() || row == RowName::MutexSlab)
+    }
+
     /// What the cell is compared with.
     pub const fn limit(self) -> RowName {
         if self.workload.writes() { RowName::LimitProbe } else { RowName::LimitRead }
@@ -224,12 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn further_reads_are_of_one_process_and_a_writer_needs_another() {
+        let ids: Vec<String> = Settings::full().cells().into_iter().map(CellName::id).collect();
+        let of = |start: &str| ids.iter().filter(|id| id.starts_with(start)).count();
+        for workload in ["read_1e4/", "read_1e6/", "read_1500/", "read_many/", "beside_writer/"] {
+            assert_eq!(of(workload), 4, "{workload}");
+        }
+        assert!(ids.contains(&"read_many/limit_read/p1".to_owned()), "{ids:?}");
+        assert!(ids.contains(&"beside_writer/mutex_slab/p2".to_owned()), "{ids:?}");
+        let scaled = Settings::full().cells().into_iter().filter(|cell| cell.scales()).count();
+        assert_eq!(scaled, 6 + 4 * 5, "both limits of reads, one of each mix");
+    }
+
+    #[test]
     fn every_cell_has_an_id_of_its_own_and_a_limit_that_can_run_it() {
         let cells = Settings::full().cells();
         let ids: std::collections::HashSet<String> = cells.iter().map(|cell| cell.id()).collect();
         assert_eq!(ids.len(), cells.len());
         assert!(ids.contains("rustls_tls13/cas_bucket/p2"), "{ids:?}");
-        assert!(cells.iter().all(|cell| can_run(cell.limit(), cell.workload)));
+        for cell in &cells {
+            let limit = CellName { table: cell.limit(), ..*cell };
+            assert!(limit.can_run() || cell.workload.has_writer(), "{}", cell.id());
+        }
         assert!(cells.iter().all(|cell| cell.limit().is_limit()));
     }
 }

@@ -99,6 +99,19 @@ impl<'a> Slab<'a> {
         true
     }
 
+    /// Writes a value over that of an entry; `false` if it is not there.
+    #[inline(always)]
+    pub(crate) fn replace(&mut self, key: &Key, value: &[u8]) -> bool {
+        let Some((_, block)) = self.find(key) else {
+            return false;
+        };
+        let at = self.geometry.block(block);
+        self.set_word(at, value.len() as u64);
+        let start = at + BLOCK_HEADER_BYTES;
+        self.bytes[start..start + value.len()].copy_from_slice(value);
+        true
+    }
+
     /// Copies a value out and removes the entry.
     #[inline(always)]
     pub(crate) fn take(&mut self, key: &Key, value: &mut Vec<u8>) -> bool {
@@ -249,6 +262,11 @@ mod tests {
                     if is_stored {
                         model.insert(key, stored);
                     }
+                }
+                0 => {
+                    let stored = vec![step.to_ne_bytes()[1]; 8 + index_of(choice.below(50))];
+                    assert!(slab.replace(&key, &stored));
+                    model.insert(key, stored);
                 }
                 1 => {
                     assert_eq!(slab.remove(&key), model.remove(&key).is_some());

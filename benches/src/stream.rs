@@ -24,6 +24,8 @@ pub enum Verb {
     GetUnknown,
     /// Stores a session.
     Put,
+    /// Stores a session in place of itself.
+    Replace,
     /// Takes a session that is stored.
     Take,
     /// Removes a session that is stored, to make room.
@@ -167,22 +169,47 @@ impl<M: Memory> Stream<M> {
         Some(&self.batch)
     }
 
-    /// Makes the next batch: at least this many calls, of whole connections.
+    /// Makes the next batch: at least this many calls, of whole connections and groups.
     pub fn refill(&mut self, calls: usize) -> &Batch {
         self.batch.clear();
+        let calls = calls.next_multiple_of(self.at_a_time());
         while self.batch.calls.len() < calls {
             match self.mix {
-                Mix::Read => self.look_up(),
+                Mix::Read { .. } => self.look_up(Verb::Get),
                 Mix::Tickets => self.connect_with_tickets(),
                 Mix::Ids { resumed_percent } => self.connect_with_ids(resumed_percent),
             }
             self.connections += 1;
         }
-        if !matches!(self.mix, Mix::Read) {
+        if !self.is_still() {
             let evicted = self.issued.saturating_sub(self.ages.window);
             self.control.announce_horizon(self.lanes.own, self.ages.block_end(evicted));
         }
         &self.batch
+    }
+
+    /// Makes a batch of this many replacements of stored sessions by themselves. The population
+    /// has to stand still.
+    pub fn refill_replacing(&mut self, calls: usize) -> &Batch {
+        debug_assert!(self.is_still(), "a session that may be gone cannot be replaced");
+        self.batch.clear();
+        for _ in 0..calls {
+            self.look_up(Verb::Replace);
+        }
+        &self.batch
+    }
+
+    /// How many look-ups are asked for in one call.
+    pub const fn at_a_time(&self) -> usize {
+        match self.mix {
+            Mix::Read { at_a_time } => at_a_time,
+            Mix::Tickets | Mix::Ids { .. } => 1,
+        }
+    }
+
+    /// Whether no session comes or goes.
+    const fn is_still(&self) -> bool {
+        matches!(self.mix, Mix::Read { .. })
     }
 
     /// The batch made last.
@@ -192,14 +219,14 @@ impl<M: Memory> Stream<M> {
 
     /// Tells the others that the calls of the last batch are done.
     pub fn finish_batch(&self) {
-        if !matches!(self.mix, Mix::Read) {
+        if !self.is_still() {
             self.control.publish(self.lanes.own, self.issued);
         }
     }
 
     /// Whether a session that was not found may have been evicted since the call was made.
     pub fn may_be_evicted(&self, call: &Call) -> bool {
-        !matches!(self.mix, Mix::Read) && call.number < self.control.horizon(call.lane)
+        !self.is_still() && call.number < self.control.horizon(call.lane)
     }
 
     /// The value that a session has.
@@ -208,10 +235,11 @@ impl<M: Memory> Stream<M> {
         self.corpus.append(key, self.sizes, self.is_tls13, out);
     }
 
-    fn look_up(&mut self) {
+    /// A call on any stored session of a population that stands still.
+    fn look_up(&mut self, verb: Verb) {
         let lane = self.any_lane();
         let number = self.choice.below(self.ages.window);
-        self.push(Verb::Get, true, lane, number);
+        self.push(verb, true, lane, number);
     }
 
     fn connect_with_tickets(&mut self) {
@@ -283,7 +311,7 @@ impl<M: Memory> Stream<M> {
     fn push(&mut self, verb: Verb, begins: bool, lane: u32, number: u64) {
         let key = session_id(self.seed, lane, number);
         let value_start = self.batch.values.len();
-        if verb == Verb::Put {
+        if matches!(verb, Verb::Put | Verb::Replace) {
             self.corpus.append(&key, self.sizes, self.is_tls13, &mut self.batch.values);
         }
         self.batch.calls.push(Call {
@@ -354,6 +382,7 @@ mod tests {
                         puts += 1;
                         assert!(stored.insert(call.key));
                     }
+                    Verb::Replace => unreachable!("no workload mixes it with other calls"),
                     Verb::Take | Verb::Evict => assert!(stored.remove(&call.key), "{call:?}"),
                 }
             }

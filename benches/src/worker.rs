@@ -9,12 +9,15 @@ use std::thread;
 use hdrhistogram::Histogram;
 use shm_arena::{AttachOptions, MappedMemory};
 
-use crate::control::Control;
+use crate::control::{Control, Wait};
 use crate::corpus::Corpus;
-use crate::driver::{AnySide, Side};
+use crate::driver::{AnySide, Measure, Side, Window};
 use crate::fault::Fault;
-use crate::protocol::{Addresses, Job, Measured, Reply, Request, Run, WORKER_VARIABLE, WindowPair};
+use crate::protocol::{
+    Addresses, Job, Measured, Plan, Reply, Request, Run, WORKER_VARIABLE, WindowPair,
+};
 use crate::row::{Place, Row, RowVisitor};
+use crate::scaling::Round;
 use crate::stream::{Lanes, Stream, StreamOptions};
 use crate::sys;
 
@@ -269,22 +272,78 @@ impl Worker {
         self.row.take_latencies();
         self.limit.take_latencies();
         for index in 0..run.pairs {
-            let mut pair = WindowPair::default();
-            // Row and limit change places, so that neither always comes second.
-            for half in [index % 2, 1 - index % 2] {
-                self.round += 1;
-                self.control.meet(self.round, self.workers, run.wait_ticks_max)?;
-                if half == 0 {
-                    pair.row = self.row.window(run.measure, run.operations)?;
-                } else {
-                    pair.limit = self.limit.window(run.measure, run.operations)?;
-                }
+            match run.plan {
+                Plan::Scaling => measured.rounds.push(self.round(run, index)?),
+                Plan::Pairs(_) | Plan::BesideWriter => measured.pairs.push(self.pair(run, index)?),
             }
-            measured.pairs.push(pair);
         }
         measured.row_latencies = counts(&self.row.take_latencies());
         measured.limit_latencies = counts(&self.limit.take_latencies());
         Ok(measured)
+    }
+}
+
+impl Worker {
+    fn meet(&mut self, run: &Run, wait: Wait) -> Result<(), Fault> {
+        self.round += 1;
+        self.control.meet(self.round, self.workers, run.wait_ticks_max, wait)
+    }
+
+    /// A window of the row and one of the limit. They change places from pair to pair, so that
+    /// neither always comes second.
+    fn pair(&mut self, run: &Run, index: u32) -> Result<WindowPair, Fault> {
+        let mut pair = WindowPair::default();
+        for half in [index % 2, 1 - index % 2] {
+            self.meet(run, Wait::Spinning)?;
+            let window = match run.plan {
+                Plan::BesideWriter if self.index > 0 => self.write_beside()?,
+                Plan::BesideWriter => {
+                    let window = self.side(half).window(Measure::Latency, run.operations)?;
+                    self.control.finish(self.round);
+                    window
+                }
+                Plan::Pairs(measure) => self.side(half).window(measure, run.operations)?,
+                Plan::Scaling => unreachable!("rounds have no limit"),
+            };
+            if half == 0 {
+                pair.row = window;
+            } else {
+                pair.limit = window;
+            }
+        }
+        Ok(pair)
+    }
+
+    fn side(&mut self, half: u32) -> &mut dyn AnySide {
+        if half == 0 { &mut *self.row } else { &mut *self.limit }
+    }
+
+    /// Writes to the row until the first worker has finished its window, of whichever side.
+    fn write_beside(&mut self) -> Result<Window, Fault> {
+        let (control, round) = (&self.control, self.round);
+        self.row.write_until(&mut || control.finished() >= round || control.is_aborted())
+    }
+
+    /// A window at the same time as all other workers, and one while they sleep; the order of the
+    /// turns is reversed from round to round. Whoever runs has just run a little: it may have been
+    /// asleep, and what that costs is no part of either window.
+    fn round(&mut self, run: &Run, index: u32) -> Result<Round, Fault> {
+        let mut round = Round::default();
+        for turn in 0..=self.workers {
+            let turn = if index.is_multiple_of(2) { turn } else { self.workers - turn };
+            self.meet(run, Wait::Asleep)?;
+            let (is_together, is_own) = (turn == 0, turn == self.index + 1);
+            if is_together || is_own {
+                self.row.window(Measure::Throughput, run.operations / 8)?;
+            }
+            if is_together {
+                self.meet(run, Wait::Spinning)?;
+                round.together = self.row.window(Measure::Throughput, run.operations)?;
+            } else if is_own {
+                round.alone = self.row.window(Measure::Throughput, run.operations)?;
+            }
+        }
+        Ok(round)
     }
 }
 

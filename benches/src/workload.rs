@@ -15,6 +15,19 @@ use crate::corpus::Sizes;
 pub enum Workload {
     /// Look-ups of stored sessions, all equally likely.
     Read,
+    /// The same with a tenth of the sessions.
+    #[serde(rename = "read_1e4")]
+    Read1e4,
+    /// The same with ten times as many.
+    #[serde(rename = "read_1e6")]
+    Read1e6,
+    /// The same with a fifth of the sessions, of 1,500 bytes each.
+    #[serde(rename = "read_1500")]
+    Read1500,
+    /// Look-ups eight at a time; an operation is one of the eight.
+    ReadMany,
+    /// Look-ups of one worker, while another replaces sessions without pause.
+    BesideWriter,
     /// rustls, TLS 1.3: two stores a connection, and 60 % of connections first take a ticket.
     RustlsTls13,
     /// The same with sessions of natural sizes: 85 % without and 15 % with a client certificate.
@@ -28,18 +41,28 @@ pub enum Workload {
 
 impl Workload {
     /// Every workload, in the order of the report.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::RustlsTls13,
         Self::OpensslTls12,
         Self::OpensslTls12R60,
         Self::RustlsTls13Sizes,
+        Self::Read1e4,
+        Self::Read1e6,
+        Self::Read1500,
+        Self::ReadMany,
+        Self::BesideWriter,
     ];
 
     /// The workload's name in ids and records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Read1e4 => "read_1e4",
+            Self::Read1e6 => "read_1e6",
+            Self::Read1500 => "read_1500",
+            Self::ReadMany => "read_many",
+            Self::BesideWriter => "beside_writer",
             Self::RustlsTls13 => "rustls_tls13",
             Self::RustlsTls13Sizes => "rustls_tls13_sizes",
             Self::OpensslTls12 => "openssl_tls12",
@@ -51,6 +74,16 @@ impl Workload {
     pub const fn description(self) -> &'static str {
         match self {
             Self::Read => "look-ups of stored sessions, uniform",
+            Self::Read1e4 => "as read, a tenth of the sessions",
+            Self::Read1e6 => "as read, ten times the sessions",
+            Self::Read1500 => "as read, values of 1,500 bytes, a fifth of the sessions",
+            Self::ReadMany => {
+                "as read, eight at a time; times are of one look-up, latencies of all eight"
+            }
+            Self::BesideWriter => {
+                "single look-ups of one worker, while another replaces sessions in the table; \
+                 the limit's too"
+            }
             Self::RustlsTls13 => {
                 "per connection two stores with eviction; 60 % first take a ticket (77 % stores)"
             }
@@ -75,6 +108,7 @@ impl Workload {
     pub const fn sizes(self) -> Sizes {
         match self {
             Self::RustlsTls13Sizes => Sizes::Natural,
+            Self::Read1500 => Sizes::Long,
             _ => Sizes::Padded,
         }
     }
@@ -84,15 +118,39 @@ impl Workload {
         matches!(self, Self::RustlsTls13 | Self::RustlsTls13Sizes)
     }
 
-    /// Whether anything is written while it runs.
+    /// Whether the population changes while it runs. Beside a writer it does not: sessions are
+    /// replaced by themselves.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Read)
+        matches!(self.mix(), Mix::Tickets | Mix::Ids { .. })
+    }
+
+    /// Whether a worker looks up while another writes, instead of all doing the same.
+    pub const fn has_writer(self) -> bool {
+        matches!(self, Self::BesideWriter)
+    }
+
+    /// Whether it repeats `read` with one thing changed, for one process and few rows.
+    pub const fn is_further_read(self) -> bool {
+        matches!(self, Self::Read1e4 | Self::Read1e6 | Self::Read1500 | Self::ReadMany)
+    }
+
+    /// Sessions stored at any time in a run whose tables have this many.
+    pub const fn entries(self, usual: u64) -> u64 {
+        match self {
+            Self::Read1e4 => usual / 10,
+            Self::Read1e6 => usual * 10,
+            Self::Read1500 => usual / 5,
+            _ => usual,
+        }
     }
 
     /// What a connection does.
     pub const fn mix(self) -> Mix {
         match self {
-            Self::Read => Mix::Read,
+            Self::Read | Self::Read1e4 | Self::Read1e6 | Self::Read1500 | Self::BesideWriter => {
+                Mix::Read { at_a_time: 1 }
+            }
+            Self::ReadMany => Mix::Read { at_a_time: MANY },
             Self::RustlsTls13 | Self::RustlsTls13Sizes => Mix::Tickets,
             Self::OpensslTls12 => Mix::Ids { resumed_percent: 90 },
             Self::OpensslTls12R60 => Mix::Ids { resumed_percent: 60 },
@@ -100,11 +158,17 @@ impl Workload {
     }
 }
 
+/// Look-ups that are asked for together.
+pub const MANY: usize = 8;
+
 /// What a connection does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mix {
-    /// One look-up that hits.
-    Read,
+    /// Look-ups that hit.
+    Read {
+        /// How many are asked for in one call: at most [`MANY`].
+        at_a_time: usize,
+    },
     /// Three of five connections take a ticket; every connection stores two.
     Tickets,
     /// A share of connections look a session up and hit; the others store one, and nine of ten of
@@ -137,7 +201,7 @@ impl Ages {
         let window = match mix {
             // 7/10 of a window and 3/10 of a lag of half a window.
             Mix::Tickets => entries * 100 / 85,
-            Mix::Read | Mix::Ids { .. } => entries,
+            Mix::Read { .. } | Mix::Ids { .. } => entries,
         }
         .max(64);
         let block = 1 << (window / 16).max(1).ilog2();
@@ -238,7 +302,8 @@ mod tests {
     #[test]
     fn the_population_is_near_the_entries_asked_for() {
         for entries in [1_000, 10_000, 50_000, 100_000] {
-            for mix in [Mix::Read, Mix::Tickets, Mix::Ids { resumed_percent: 60 }] {
+            let reads = Mix::Read { at_a_time: 1 };
+            for mix in [reads, Mix::Tickets, Mix::Ids { resumed_percent: 60 }] {
                 let ages = Ages::new(mix, entries);
                 let stored =
                     (0..ages.window).filter(|&n| ages.is_stored_at_start(mix, n)).count() as u64;

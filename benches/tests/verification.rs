@@ -17,6 +17,7 @@ use shm_bench::protocol::{Measured, WindowPair};
 use shm_bench::row::{Place, Row, Site};
 use shm_bench::stream::{Call, Lanes, Stream, StreamOptions};
 use shm_bench::workload::Workload;
+use shm_table::Lookup;
 
 /// What is wrong with a [`Model`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,9 @@ enum Wrong {
     Invents,
     TakesTwice,
     RefusesStores,
+    ReplacesByOther,
+    AnswersInOtherOrder,
+    AnswersTooFew,
     Slow,
 }
 
@@ -105,6 +109,30 @@ impl Row for Model {
         value.clone_from(stored);
         self.spoil(value);
         Ok(!self.strikes(Wrong::Forgets))
+    }
+
+    fn get_many(&mut self, calls: &[Call], found: &mut Vec<Lookup>) -> Result<(), Fault> {
+        found.resize_with(calls.len(), Lookup::default);
+        for (call, lookup) in calls.iter().zip(&mut *found) {
+            lookup.metadata = self.get(call, &mut lookup.value)?.then_some(0);
+        }
+        if self.strikes(Wrong::AnswersInOtherOrder) {
+            found.swap(0, 7);
+        }
+        if self.strikes(Wrong::AnswersTooFew) {
+            found.pop();
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
+        let value = if self.strikes(Wrong::ReplacesByOther) { &self.previous } else { value };
+        let value = value.to_vec();
+        self.previous.clone_from(&value);
+        self.map
+            .insert(call.key, value)
+            .map(|_| ())
+            .ok_or_else(|| Fault::verb(Self::NAME, "replace", "it is not there"))
     }
 
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
@@ -203,6 +231,36 @@ fn an_invented_session_and_a_refused_store_end_the_measurement() {
     assert!(matches!(fault, Fault::Invented { .. }), "{fault}");
     let fault = run(Wrong::RefusesStores, Workload::RustlsTls13, Measure::Throughput).unwrap_err();
     assert!(matches!(fault, Fault::Verb { verb: "put", .. }), "{fault}");
+}
+
+#[test]
+fn a_batch_that_answers_for_another_session_or_not_at_all_ends_the_measurement() {
+    for measure in BOTH {
+        let fault = run(Wrong::AnswersInOtherOrder, Workload::ReadMany, measure).unwrap_err();
+        assert!(matches!(fault, Fault::WrongValue { .. }), "{fault}");
+        let fault = run(Wrong::AnswersTooFew, Workload::ReadMany, measure).unwrap_err();
+        assert!(matches!(fault, Fault::Lost { verb: "get_many", .. }), "{fault}");
+        // Who answers one by one is not asked in batches.
+        run(Wrong::AnswersInOtherOrder, Workload::Read, measure).unwrap();
+    }
+}
+
+#[test]
+fn a_writer_writes_until_it_is_told_and_what_it_replaces_wrongly_is_found() {
+    let write_and_read = |wrong| {
+        let mut side = side(wrong, Workload::BesideWriter)?;
+        let mut left = 5000;
+        let written = side.write_until(&mut || {
+            left -= 1;
+            left == 0
+        })?;
+        assert_eq!((written.puts, written.operations, written.busy), (5000, 0, 0));
+        assert!(written.end > written.start && left == 0);
+        side.window(Measure::Latency, 5000)
+    };
+    write_and_read(Wrong::Nothing).unwrap();
+    let fault = write_and_read(Wrong::ReplacesByOther).unwrap_err();
+    assert!(matches!(fault, Fault::WrongValue { .. }), "{fault}");
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use shm_bench::cell::Cell;
+use shm_bench::churn::{ChurnName, Fill};
 use shm_bench::driver::Measure;
 use shm_bench::fault::Fault;
 use shm_bench::pairs::Tally;
-use shm_bench::protocol::Run;
+use shm_bench::protocol::{Plan, Run};
 use shm_bench::row::RowName;
 use shm_bench::session::Session;
 use shm_bench::settings::{CellName, DIRECTORY_VARIABLE, Settings};
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
         be_a_parent();
     }
     let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let checks: [(&str, fn()); 5] = [
+    let checks: [(&str, fn()); 6] = [
         ("every_row_runs_every_workload_with_one_and_two_workers", every_row_runs),
+        ("our_tables_churn_at_half_and_at_nine_tenths", our_tables_churn),
         ("tables_work_in_unnamed_files", tables_work_in_unnamed_files),
         ("a_killed_worker_is_an_error_at_once", a_killed_worker_is_an_error),
         ("a_stopped_worker_is_an_error_within_the_limit", a_stopped_worker_is_an_error),
@@ -61,7 +63,7 @@ fn cell(workload: Workload, table: RowName, processes: u32) -> CellName {
 /// A run that goes on for long if nobody stops it.
 fn long_run(session: &Session, wait_ns_max: f64) -> Run {
     Run {
-        measure: Measure::Throughput,
+        plan: Plan::Pairs(Measure::Throughput),
         pairs: 1_000_000,
         operations: 1000,
         wait_ticks_max: session.rate().ticks(wait_ns_max),
@@ -79,7 +81,11 @@ fn every_row_runs() {
             .expect("something was measured");
         assert_eq!((record.table, record.processes), (name.table, name.processes));
         assert!(record.ns_per_op > 1.0 && record.p50_ns <= record.p99_ns, "{record:?}");
-        assert!(record.entries.abs_diff(2000) < 300, "{record:?}");
+        let entries = name.workload.entries(2000);
+        assert!(record.entries.abs_diff(entries) < 300, "{record:?}");
+        assert_eq!(record.scaling.is_some(), name.scales(), "{record:?}");
+        assert_eq!(record.tail.is_some(), name.workload.has_writer(), "{record:?}");
+        assert!(!name.workload.has_writer() || record.puts > 0, "nobody wrote: {record:?}");
         let hits = record.hit_ratio.expect("every workload looks up");
         let expected = match name.workload {
             Workload::OpensslTls12 => 0.87..0.95,
@@ -87,6 +93,26 @@ fn every_row_runs() {
             _ => 1.0..1.1,
         };
         assert!(expected.contains(&hits), "{}: {hits}", name.id());
+    }
+}
+
+fn our_tables_churn() {
+    let settings =
+        Settings { churn_entries: 1000, generations: 20, ..session().settings().clone() };
+    let session = Rc::new(Session::start(settings).expect("a session starts"));
+    for table in RowName::OURS {
+        for processes in [1, 2] {
+            for fill in Fill::ALL {
+                let name = ChurnName { table, processes, fill };
+                let cell = session.open_churn(name).expect("it opens");
+                let churn = cell.churn(fill).unwrap_or_else(|fault| panic!("{table:?}: {fault}"));
+                assert_eq!((churn.table, churn.processes), (table, processes));
+                assert!(churn.sessions >= 20_000 && churn.takes > 5000, "{churn:?}");
+                let full = churn.entries as f64 / churn.capacity as f64;
+                let expected = if fill == Fill::Half { 0.45..0.55 } else { 0.85..0.97 };
+                assert!(expected.contains(&full), "{churn:?}");
+            }
+        }
     }
 }
 

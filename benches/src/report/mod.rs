@@ -7,7 +7,11 @@ mod terminal;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::goals::{Goal, judge};
+use serde_json::{Value, json};
+
+use crate::churn::Churn;
+use crate::footprint::Footprint;
+use crate::goals::{Evidence, Goal, Heading, Run, judge};
 use crate::machine::Machine;
 use crate::results::Record;
 use crate::row::RowName;
@@ -22,8 +26,12 @@ pub struct Report {
     pub machine: Machine,
     /// What rows said about themselves, and what the run fell back to.
     pub facts: Vec<String>,
-    /// What the churn check found, a line a table.
-    pub churn: Vec<String>,
+    /// What the churn checks found.
+    pub churns: Vec<Churn>,
+    /// What entries cost in memory.
+    pub footprints: Vec<Footprint>,
+    /// How values are copied.
+    pub copy_kind: String,
     /// Cells that failed, and why.
     pub failures: Vec<String>,
     /// Whether this was the quick set.
@@ -33,7 +41,43 @@ pub struct Report {
 impl Report {
     /// What the run says about the goals.
     pub fn goals(&self) -> Vec<Goal> {
-        judge(&self.records)
+        judge(&Evidence {
+            records: &self.records,
+            churns: &self.churns,
+            footprints: &self.footprints,
+            copy_kind: &self.copy_kind,
+        })
+    }
+
+    /// Goals by whose they are.
+    fn goals_by_heading(&self) -> Vec<(Heading, Vec<Goal>)> {
+        let goals = self.goals();
+        let of = |heading| goals.iter().filter(move |goal| goal.heading == heading).cloned();
+        Heading::ALL.into_iter().map(|heading| (heading, of(heading).collect())).collect()
+    }
+
+    /// What `results.json` holds: a record a cell, and behind these, each with its `kind`, what is
+    /// no cell.
+    fn results(&self) -> serde_json::Result<Vec<Value>> {
+        let mut results = Vec::new();
+        for record in &self.records {
+            results.push(serde_json::to_value(record)?);
+        }
+        let mut add = |kind: &str, value: Value| {
+            let mut value = value;
+            value["kind"] = json!(kind);
+            results.push(value);
+        };
+        for churn in &self.churns {
+            add("churn", serde_json::to_value(churn)?);
+        }
+        for footprint in &self.footprints {
+            add("memory", serde_json::to_value(footprint)?);
+        }
+        for goal in &self.goals() {
+            add("goal", serde_json::to_value(goal)?);
+        }
+        Ok(results)
     }
 
     /// Workloads that were run, in their order.
@@ -56,8 +100,9 @@ impl Report {
     /// Writes `results.json` and `index.html`; gives the page.
     pub fn write(&self, directory: &Path) -> io::Result<PathBuf> {
         std::fs::create_dir_all(directory)?;
-        let records = serde_json::to_string_pretty(&self.records).map_err(io::Error::other)?;
-        std::fs::write(directory.join("results.json"), records + "\n")?;
+        let results = self.results().and_then(|results| serde_json::to_string_pretty(&results));
+        let results = results.map_err(io::Error::other)?;
+        std::fs::write(directory.join("results.json"), results + "\n")?;
         let page = directory.join("index.html");
         std::fs::write(
             &page,
@@ -68,7 +113,7 @@ impl Report {
 
     /// What two measurements of one thing differ by in this run.
     fn resolution(&self) -> String {
-        let share = crate::goals::Run(&self.records).resolution();
+        let share = Run(&self.records).resolution();
         format!(
             "limits paired with themselves tell differences above {} (5 % at least): \
              smaller ones are no finding, and goals are judged with it",
@@ -78,7 +123,7 @@ impl Report {
 
     /// What the default table loses, a line each.
     fn losses(&self) -> Vec<String> {
-        let ahead = crate::goals::Run(&self.records).ahead_of(RowName::CasBucket);
+        let ahead = Run(&self.records).ahead_of(RowName::CasBucket);
         ahead
             .into_iter()
             .map(|(record, factor)| {
@@ -94,7 +139,7 @@ impl Report {
 
     /// How much longer each peer takes than the default table, a line a cell.
     fn factors(&self) -> Vec<String> {
-        let run = crate::goals::Run(&self.records);
+        let run = Run(&self.records);
         let mut lines = Vec::new();
         for workload in self.workloads() {
             for processes in [1, 2] {
@@ -114,16 +159,54 @@ impl Report {
         lines
     }
 
-    /// Time with two workers against one, a line a workload.
+    /// Single look-ups beside a writer, of each table and of the limit, a line a table.
+    fn beside_writer(&self) -> Vec<String> {
+        let of = self.of(Workload::BesideWriter);
+        of.map(|record| {
+            let tail = record.tail.map_or_else(
+                || "not known".to_owned(),
+                |tail| {
+                    let open = if tail.conclusive { "" } else { ", inconclusive" };
+                    let (ratio, low, high) = (tail.ratio, tail.low, tail.high);
+                    format!("{ratio:.2}x ({low:.2}–{high:.2}; {} samples{open})", tail.samples)
+                },
+            );
+            format!(
+                "{}: p50 {} (limit {}), p99 {} ({}), p99.9 {} ({}); p99.9 against the limit's \
+                 {tail}; {} replacements meanwhile",
+                record.table.label(),
+                duration(record.p50_ns),
+                duration(record.limit_p50_ns),
+                duration(record.p99_ns),
+                duration(record.limit_p99_ns),
+                duration(record.p999_ns),
+                duration(record.limit_p999_ns),
+                record.puts
+            )
+        })
+        .collect()
+    }
+
+    fn churn_lines(&self) -> Vec<String> {
+        self.churns.iter().map(Churn::line).collect()
+    }
+
+    fn footprint_lines(&self) -> Vec<String> {
+        self.footprints.iter().map(Footprint::line).collect()
+    }
+
+    /// Time beside a second worker against alone, a line a workload.
     fn scalings(&self) -> Vec<String> {
-        let run = crate::goals::Run(&self.records);
+        let run = Run(&self.records);
         let mut lines = Vec::new();
         for workload in self.workloads() {
             let parts: Vec<String> = RowName::ALL
                 .iter()
                 .filter_map(|&table| {
                     let scaling = run.scaling(workload, table)?;
-                    Some(format!("{} {:.2}x", table.label(), scaling.value))
+                    let open = if scaling.conclusive { "" } else { " inconclusive" };
+                    let (value, low, high) = (scaling.value, scaling.low, scaling.high);
+                    Some(format!("{} {value:.2}x ({low:.2}–{high:.2}){open}", table.label()))
                 })
                 .collect();
             if !parts.is_empty() {
@@ -149,6 +232,36 @@ mod tests {
     use super::*;
     use crate::results::record;
 
+    fn churn() -> Churn {
+        Churn {
+            table: RowName::RobinHood,
+            processes: 2,
+            fill: crate::churn::Fill::NineTenths,
+            entries: 18_000,
+            capacity: 20_000,
+            sessions: 1_234_567,
+            takes: 700_000,
+            evictions: 500_000,
+            slow_down: 1.5,
+            low: 1.25,
+            high: 1.75,
+            conclusive: true,
+        }
+    }
+
+    fn footprint() -> Footprint {
+        Footprint {
+            table: RowName::CasBucket,
+            entries: 100_000,
+            segment_bytes: 1 << 25,
+            outside: 41.5,
+            within: 24.0,
+            spare: 1.5,
+            best: (81_920, 40.0),
+            worst: (81_921, 75.0),
+        }
+    }
+
     fn report() -> Report {
         let mut records = Vec::new();
         for workload in [Workload::Read, Workload::RustlsTls13] {
@@ -163,7 +276,9 @@ mod tests {
             records,
             machine: Machine::here(),
             facts: vec!["cas_bucket copies values with avx2".to_owned()],
-            churn: vec!["cas_bucket: 1000000 sessions".to_owned()],
+            churns: vec![churn()],
+            footprints: vec![footprint()],
+            copy_kind: "avx2".to_owned(),
             failures: vec!["read/lmdb/p1: <disk full>".to_owned()],
             quick: true,
         }
@@ -177,8 +292,11 @@ mod tests {
             "read/lmdb/p1: <disk full>",
             "inconclusive",
             "avx2",
-            "1000000 sessions",
-            "NOT MET",
+            "1234567 sessions",
+            "41.5 bytes outside of blocks",
+            "NOT MET       churn, table 90 % full, p2",
+            "NOT MET       memory an entry beyond key and value",
+            "Figures of robin_hood",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
@@ -197,8 +315,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         report().write(directory.path()).unwrap();
         let text = std::fs::read_to_string(directory.path().join("results.json")).unwrap();
-        let records: Vec<Record> = serde_json::from_str(&text).unwrap();
+        let results: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let (records, others): (Vec<Value>, Vec<Value>) =
+            results.into_iter().partition(|result| result["kind"].is_null());
+        let records: Vec<Record> = serde_json::from_value(Value::Array(records)).unwrap();
         assert_eq!(records, report().records);
+        let of = |kind: &str| others.iter().filter(|other| other["kind"] == kind).count();
+        assert_eq!((of("churn"), of("memory"), of("goal")), (1, 1, report().goals().len()));
+        let goal = others.iter().find(|other| other["verdict"] == "not_met").unwrap();
+        assert!(goal["known"]["low"].is_number() && goal["bound"].is_number(), "{goal}");
         assert!(directory.path().join("index.html").exists());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::plots::{Mark, Plot};
 use super::{Report, duration, percent};
-use crate::goals::{Run, Verdict};
+use crate::goals::{Goal, Run, Verdict};
 use crate::results::Record;
 use crate::row::RowName;
 use crate::workload::Workload;
@@ -49,10 +49,14 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
     for workload in report.workloads() {
         write_workload(report, workload, &mut out)?;
     }
-    out.push_str("<h2>Two workers against one</h2>\n");
+    out.push_str("<h2>A worker beside another, against alone</h2>\n");
     out.push_str(&scaling(report).svg()?);
+    list(&mut out, "In alternation, with 95 % intervals", &report.scalings(), "Not measured.")?;
+    let title = "Single look-ups beside a writer";
+    list(&mut out, title, &report.beside_writer(), "Not measured.")?;
     list(&mut out, "Against cas_bucket, time of the others", &report.factors(), "Not measured.")?;
-    list(&mut out, "Churn", &report.churn, "Not run.")?;
+    list(&mut out, "Churn", &report.churn_lines(), "Not run.")?;
+    list(&mut out, "Memory an entry", &report.footprint_lines(), "Not measured.")?;
     list(&mut out, "Cells that failed", &report.failures, "None.")?;
     list(&mut out, "Facts", &report.facts, "None.")?;
     out.push_str("<h2>Rows</h2>\n<ul>\n");
@@ -64,10 +68,16 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
 }
 
 fn write_goals(report: &Report, out: &mut String) -> std::fmt::Result {
-    out.push_str(
-        "<h2>Goals</h2>\n<table><tr><th>goal of cas_bucket</th><th>measured</th><th></th></tr>\n",
-    );
-    for goal in report.goals() {
+    for (heading, goals) in report.goals_by_heading() {
+        writeln!(out, "<h2>{}</h2>", heading.name())?;
+        write_goals_of(&goals, out)?;
+    }
+    Ok(())
+}
+
+fn write_goals_of(goals: &[Goal], out: &mut String) -> std::fmt::Result {
+    out.push_str("<table><tr><th>goal</th><th>measured</th><th></th></tr>\n");
+    for goal in goals {
         let class = match goal.verdict {
             Verdict::Met => "met",
             Verdict::NotMet => "not-met",
@@ -227,7 +237,7 @@ fn scaling(report: &Report) -> Plot {
         .filter(|(_, marks)| marks.iter().any(Option::is_some))
         .collect();
     Plot {
-        title: "Time of each of two workers, against one alone".to_owned(),
+        title: "Time of each of two workers beside the other, against alone".to_owned(),
         unit: "times (1 is linear scaling), logarithmic".to_owned(),
         series: chosen.iter().map(|workload| workload.name().to_owned()).collect(),
         rows,

@@ -37,13 +37,19 @@ fn write_text(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     let title = "Against cas_bucket, time of the others (from ratios to the limit)";
     section(out, title, &report.factors())?;
-    section(out, "Time of each of two workers against one alone", &report.scalings())?;
+    let title = "Time of each of two workers beside the other, against alone (in alternation)";
+    section(out, title, &report.scalings())?;
+    let title = "Single look-ups beside a writer";
+    section(out, title, &or(report.beside_writer(), "not measured"))?;
     section(out, "What cas_bucket loses", &or(report.losses(), "no cell of this run"))?;
-    writeln!(out, "\nGoals")?;
-    for goal in report.goals() {
-        writeln!(out, "  {:<13} {}: {}", goal.verdict.name(), goal.text, goal.measured)?;
+    for (heading, goals) in report.goals_by_heading() {
+        writeln!(out, "\n{}", heading.name())?;
+        for goal in goals {
+            writeln!(out, "  {:<13} {}: {}", goal.verdict.name(), goal.text, goal.measured)?;
+        }
     }
-    section(out, "Churn", &or(report.churn.clone(), "not run"))?;
+    section(out, "Churn", &or(report.churn_lines(), "not run"))?;
+    section(out, "Memory an entry", &or(report.footprint_lines(), "not measured"))?;
     section(out, "Cells that failed", &or(report.failures.clone(), "none"))?;
     section(out, "Facts", &report.facts)?;
     writeln!(out, "  {}", report.resolution())?;

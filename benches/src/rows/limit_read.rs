@@ -2,14 +2,18 @@
 //!
 //! The index is perfect: the driver knows where an entry is. A look-up reads one word in a bucket
 //! line, then the entry that it names, and copies the value. Nothing is hashed, compared, checked.
+//! A batch of look-ups reads the index words of all, asks for the lines of all entries, and copies.
 
 use std::path::Path;
+
+use shm_table::Lookup;
 
 use crate::fault::Fault;
 use crate::keys::Key;
 use crate::row::{Place, Row, Site};
 use crate::stream::Call;
-use crate::sys::{FrozenRegion, Region};
+use crate::sys::{FrozenRegion, Region, prefetch};
+use crate::workload::MANY;
 
 /// A filled region: bucket lines of `ENTRIES_OF_A_LINE` entries each, then the entries.
 #[derive(Debug)]
@@ -103,11 +107,26 @@ impl Row for LimitRead {
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let bytes = self.bytes();
         let entry = to_index(word(bytes, Self::slot(call.place)));
-        let length = to_index(word(bytes, entry));
-        let start = entry + ENTRY_HEADER_BYTES;
-        value.clear();
-        value.extend_from_slice(&bytes[start..start + length]);
+        copy_out(bytes, entry, value);
         Ok(true)
+    }
+
+    #[inline(always)]
+    fn get_many(&mut self, calls: &[Call], found: &mut Vec<Lookup>) -> Result<(), Fault> {
+        found.resize_with(calls.len(), Lookup::default);
+        let bytes = self.bytes();
+        let mut entries = [0; MANY];
+        for (entry, call) in entries.iter_mut().zip(calls) {
+            *entry = to_index(word(bytes, Self::slot(call.place)));
+        }
+        for &entry in &entries[..calls.len()] {
+            prefetch(&bytes[entry..entry + self.entry_bytes]);
+        }
+        for ((call, lookup), entry) in calls.iter().zip(found).zip(entries) {
+            copy_out(bytes, entry, &mut lookup.value);
+            lookup.metadata = Some(call.number);
+        }
+        Ok(())
     }
 
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
@@ -133,6 +152,14 @@ impl Row for LimitRead {
     fn remove(&mut self, _key: &Key) -> Result<bool, Fault> {
         Err(Self::refused("remove"))
     }
+}
+
+#[inline(always)]
+fn copy_out(bytes: &[u8], entry: usize, value: &mut Vec<u8>) {
+    let length = to_index(word(bytes, entry));
+    let start = entry + ENTRY_HEADER_BYTES;
+    value.clear();
+    value.extend_from_slice(&bytes[start..start + length]);
 }
 
 #[inline(always)]

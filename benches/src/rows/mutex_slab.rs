@@ -54,6 +54,15 @@ impl Row for MutexSlab {
     }
 
     #[inline(always)]
+    fn replace(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
+        if self.region.with(|bytes| Slab::new(self.geometry, bytes).replace(&call.key, value)) {
+            Ok(())
+        } else {
+            Err(Fault::verb(Self::NAME, "replace", "it is not there"))
+        }
+    }
+
+    #[inline(always)]
     fn take(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         Ok(self.region.with(|bytes| Slab::new(self.geometry, bytes).take(&call.key, value)))
     }

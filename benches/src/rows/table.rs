@@ -6,13 +6,14 @@ use std::path::Path;
 use shm_arena::{
     AttachOptions, CreateOptions, Environment, MappedMemory, MappingOptions, SegmentError,
 };
-use shm_table::{Design, Entry, Remove, TableOptions};
+use shm_table::{Design, Entry, Lookup, Remove, TableOptions};
 
 use crate::fault::Fault;
 use crate::keys::{KEY_BYTES, Key};
 use crate::row::{Place, Row, Site};
 use crate::stream::Call;
 use crate::sys;
+use crate::workload::MANY;
 
 /// The memory that an application hands to a table.
 type Shared = MappedMemory;
@@ -97,6 +98,16 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
         match self.table.get(&call.key, value) {
             Ok(found) => Ok(found.is_some()),
             Err(error) => Err(Fault::verb(Self::NAME, "get", error)),
+        }
+    }
+
+    #[inline(always)]
+    fn get_many(&mut self, calls: &[Call], found: &mut Vec<Lookup>) -> Result<(), Fault> {
+        let keys: [&[u8]; MANY] =
+            std::array::from_fn(|index| calls.get(index).map_or(&[][..], |call| &call.key));
+        match self.table.get_many(&keys[..calls.len()], found) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Fault::verb(Self::NAME, "get_many", error)),
         }
     }
 

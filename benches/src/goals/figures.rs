@@ -1,0 +1,423 @@
+//! Every goal, by table.
+
+use super::{Goal, Heading, Known, Run, Verdict, latency, ratio};
+use crate::churn::{Churn, Fill};
+use crate::footprint::Footprint;
+use crate::results::Record;
+use crate::row::RowName;
+use crate::tails::TailRatio;
+use crate::workload::Workload;
+
+/// What a run measured, as far as goals depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The cells.
+    pub records: &'a [Record],
+    /// The churns.
+    pub churns: &'a [Churn],
+    /// What entries cost in memory.
+    pub footprints: &'a [Footprint],
+    /// How values are copied: what a copy may cost depends on it.
+    pub copy_kind: &'a str,
+}
+
+/// What a run says about every goal.
+pub fn judge(evidence: &Evidence<'_>) -> Vec<Goal> {
+    let mut judge = Judge {
+        run: Run(evidence.records),
+        blur: Run(evidence.records).resolution(),
+        heading: Heading::CasBucket,
+        goals: Vec::new(),
+    };
+    judge.reads(evidence.copy_kind);
+    judge.mixes();
+    judge.two_processes();
+    judge.peers();
+    for heading in Heading::ALL {
+        judge.heading = heading;
+        judge.churns(evidence.churns);
+        match heading {
+            Heading::CasBucket => judge.memory(evidence.footprints),
+            Heading::Chained => judge.chained(),
+            Heading::RobinHood => judge.robin_hood(),
+        }
+    }
+    judge.goals
+}
+
+const OURS: RowName = RowName::CasBucket;
+
+struct Judge<'a> {
+    run: Run<'a>,
+    blur: f64,
+    heading: Heading,
+    goals: Vec<Goal>,
+}
+
+/// On which side of the bound the goal lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    AtMost,
+    AtLeast,
+}
+
+/// What a bound counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Times,
+    Bytes,
+}
+
+impl Judge<'_> {
+    /// Single look-ups and batches of one process against their limit.
+    fn reads(&mut self, copy_kind: &str) {
+        let cell = |judge: &Self, workload| judge.run.cell(workload, OURS, 1);
+        for (workload, entries, bound) in [
+            (Workload::Read1e4, "1e4", 1.6),
+            (Workload::Read, "1e5", 1.6),
+            (Workload::Read1e6, "1e6", 1.9),
+        ] {
+            let text = format!("get hit in a loop, {entries} entries, p1, against limit_read");
+            let record = cell(self, workload);
+            let note = record.map(|record| format!("{} entries", record.entries));
+            self.blurred(&text, record.map(ratio), Relation::AtMost, bound, note);
+        }
+        let read = cell(self, Workload::Read);
+        let text = "get hit alone (p50 between fences), p1, against limit_read";
+        self.blurred(text, read.map(latency), Relation::AtMost, 1.15, None);
+        let many = cell(self, Workload::ReadMany).map(ratio);
+        let text = "get_many of 8, p1, against the limit's batch of 8";
+        self.blurred(text, many, Relation::AtMost, 1.4, None);
+        let bound = if copy_kind == "avx512" { 1.15 } else { 1.5 };
+        let long = cell(self, Workload::Read1500).map(ratio);
+        let text = format!("get hit of 1.5 KB, copied with {copy_kind}, p1, against limit_read");
+        self.blurred(&text, long, Relation::AtMost, bound, None);
+    }
+
+    fn mixes(&mut self) {
+        for (name, workload, bound) in [
+            ("read-mostly", Workload::OpensslTls12, 2.0),
+            ("insert-dominated", Workload::RustlsTls13, 2.2),
+        ] {
+            let text = format!("{name} ({}), p1, against limit_probe", workload.name());
+            let known = self.run.cell(workload, OURS, 1).map(ratio);
+            self.blurred(&text, known, Relation::AtMost, bound, None);
+        }
+    }
+
+    /// What a second process costs. Both sides of these ratios lie in one place and run in
+    /// alternation, so that luck of placement is no part of them.
+    fn two_processes(&mut self) {
+        for (workload, bound) in
+            [(Workload::Read, 1.1), (Workload::OpensslTls12, 1.5), (Workload::RustlsTls13, 1.6)]
+        {
+            let text = format!("{}, each of 2 processes, against alone", workload.name());
+            let limits = [RowName::LimitRead, RowName::LimitProbe];
+            let beside: Vec<String> = limits
+                .into_iter()
+                .filter_map(|limit| {
+                    let scaling = self.run.scaling(workload, limit)?;
+                    Some(format!("{} itself {:.2}x", limit.name(), scaling.value))
+                })
+                .collect();
+            let known = self.run.scaling(workload, OURS);
+            let note = (!beside.is_empty()).then(|| beside.join(", "));
+            self.sharp(&text, known, Relation::AtMost, bound, note);
+        }
+        let tail = self.run.cell(Workload::BesideWriter, OURS, 2).and_then(|record| record.tail);
+        let known = tail.map(|TailRatio { ratio: value, low, high, conclusive, .. }| Known {
+            value,
+            low,
+            high,
+            conclusive,
+        });
+        let text = "p99.9 of get while the other process writes, against limit_read";
+        self.sharp(text, known, Relation::AtMost, 1.3, None);
+    }
+
+    fn peers(&mut self) {
+        let profiles = || {
+            let all = Workload::ALL.into_iter();
+            all.filter(|workload| !workload.is_further_read() && !workload.has_writer())
+        };
+        let first = [(Workload::Read, 4.0), (Workload::OpensslTls12, 3.0)];
+        let others = profiles().filter(|&workload| workload != Workload::Read);
+        for (workload, bound) in first.into_iter().chain(others.map(|workload| (workload, 2.5))) {
+            let text = format!("faster than mutex_slab, {}, p2", workload.name());
+            let factor = self.run.factor(workload, 2, RowName::MutexSlab, OURS);
+            self.blurred(&text, factor, Relation::AtLeast, bound, None);
+        }
+        for peer in [RowName::Lmdb, RowName::Papaya] {
+            for workload in profiles() {
+                for processes in [1, 2] {
+                    let text =
+                        format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
+                    let factor = self.run.factor(workload, processes, peer, OURS);
+                    self.blurred(&text, factor, Relation::AtLeast, 1.0, None);
+                }
+            }
+        }
+    }
+
+    fn churns(&mut self, churns: &[Churn]) {
+        for (fill, name) in [(Fill::Half, "half full"), (Fill::NineTenths, "90 % full")] {
+            for processes in [1, 2] {
+                let found = churns.iter().find(|churn| {
+                    (churn.table, churn.processes, churn.fill)
+                        == (self.heading.table(), processes, fill)
+                });
+                let text =
+                    format!("churn, table {name}, p{processes}: last tenth against the first");
+                let known = found.map(|churn| Known {
+                    value: churn.slow_down,
+                    low: churn.low,
+                    high: churn.high,
+                    conclusive: churn.conclusive,
+                });
+                self.sharp(&text, known, Relation::AtMost, 1.1, None);
+            }
+        }
+    }
+
+    fn memory(&mut self, footprints: &[Footprint]) {
+        let found = footprints.iter().find(|footprint| footprint.table == OURS);
+        let note = found.map(|footprint| {
+            format!(
+                "{:.1} outside of blocks, {:.1} in them; {} entries",
+                footprint.outside, footprint.within, footprint.entries
+            )
+        });
+        let known = found.map(|footprint| Known::exactly(footprint.beyond()));
+        let text = "memory an entry beyond key and value, at default load".to_owned();
+        self.add(text, known, Relation::AtMost, (64.0, Unit::Bytes), note);
+    }
+
+    fn chained(&mut self) {
+        for workload in [Workload::Read, Workload::RustlsTls13] {
+            for (processes, bound) in [(1, 1.6), (2, 1.3)] {
+                let text = format!("time against mutex_slab, {}, p{processes}", workload.name());
+                let slab = RowName::MutexSlab;
+                let factor = self.run.factor(workload, processes, RowName::Chained, slab);
+                self.blurred(&text, factor, Relation::AtMost, bound, None);
+            }
+        }
+    }
+
+    fn robin_hood(&mut self) {
+        for (workload, bound) in [(Workload::Read, 1.5), (Workload::RustlsTls13, 2.0)] {
+            let text = format!("time against cas_bucket, {}, p1", workload.name());
+            let factor = self.run.factor(workload, 1, RowName::RobinHood, OURS);
+            self.blurred(&text, factor, Relation::AtMost, bound, None);
+        }
+    }
+
+    /// A goal for what is no better known than the run can resolve.
+    fn blurred(
+        &mut self,
+        text: &str,
+        known: Option<Known>,
+        relation: Relation,
+        bound: f64,
+        note: Option<String>,
+    ) {
+        let known = known.map(|known| known.blurred(self.blur));
+        self.sharp(text, known, relation, bound, note);
+    }
+
+    fn sharp(
+        &mut self,
+        text: &str,
+        known: Option<Known>,
+        relation: Relation,
+        bound: f64,
+        note: Option<String>,
+    ) {
+        self.add(text.to_owned(), known, relation, (bound, Unit::Times), note);
+    }
+
+    fn add(
+        &mut self,
+        text: String,
+        known: Option<Known>,
+        relation: Relation,
+        (bound, unit): (f64, Unit),
+        note: Option<String>,
+    ) {
+        let how = if relation == Relation::AtMost { "at most" } else { "at least" };
+        let (bound_text, measured) = match unit {
+            Unit::Times => (
+                format!("{bound}x"),
+                known.map(|k| format!("{:.2}x ({:.2}–{:.2})", k.value, k.low, k.high)),
+            ),
+            Unit::Bytes => {
+                (format!("{bound} bytes"), known.map(|k| format!("{:.1} bytes", k.value)))
+            }
+        };
+        let note = note.map_or_else(String::new, |note| format!("; {note}"));
+        let verdict = |known: Known| match relation {
+            Relation::AtMost => known.at_most(bound),
+            Relation::AtLeast => known.at_least(bound),
+        };
+        self.goals.push(Goal {
+            heading: self.heading,
+            text: format!("{text}: {how} {bound_text}"),
+            measured: measured.map_or_else(|| "–".to_owned(), |measured| measured + &note),
+            bound,
+            verdict: known.map_or(Verdict::NotMeasured, verdict),
+            known,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::record;
+    use crate::scaling::Scaling;
+
+    /// What the records alone say.
+    fn goals(records: &[Record]) -> Vec<Goal> {
+        judge(&Evidence { records, churns: &[], footprints: &[], copy_kind: "avx2" })
+    }
+
+    fn verdict_of(goals: &[Goal], start: &str) -> Verdict {
+        goals.iter().find(|goal| goal.text.starts_with(start)).expect(start).verdict
+    }
+
+    const LOOP: &str = "get hit in a loop, 1e5";
+
+    #[test]
+    fn a_goal_is_met_missed_or_open_by_its_whole_interval() {
+        let read = |value| verdict_of(&goals(&[record(Workload::Read, OURS, 1, value)]), LOOP);
+        assert_eq!(read(1.4), Verdict::Met);
+        assert_eq!(read(1.8), Verdict::NotMet);
+        assert_eq!(read(1.55), Verdict::Inconclusive);
+        assert_eq!(verdict_of(&goals(&[]), LOOP), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn what_a_limit_differs_from_itself_blurs_every_verdict() {
+        let mut itself = record(Workload::Read, RowName::LimitRead, 1, 1.25);
+        itself.limit = RowName::LimitRead;
+        let records = [record(Workload::Read, OURS, 1, 1.8), itself];
+        assert!((Run(&records).resolution() - 0.25).abs() < 1e-9);
+        assert_eq!(verdict_of(&goals(&records), LOOP), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn an_inconclusive_cell_never_meets_a_goal() {
+        let mut fast = record(Workload::Read, OURS, 1, 1.1);
+        fast.conclusive = false;
+        assert_eq!(verdict_of(&goals(&[fast]), LOOP), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn peers_are_compared_in_the_same_cell_and_the_losses_are_listed() {
+        let records = [
+            record(Workload::Read, OURS, 2, 1.5),
+            record(Workload::Read, RowName::MutexSlab, 2, 7.5),
+            record(Workload::Read, RowName::Papaya, 2, 1.2),
+            record(Workload::Read, RowName::Papaya, 1, 0.1),
+        ];
+        let goals = goals(&records);
+        assert_eq!(verdict_of(&goals, "faster than mutex_slab, read"), Verdict::Met);
+        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p2"), Verdict::NotMet);
+        assert_eq!(verdict_of(&goals, "ahead of papaya*, read, p1"), Verdict::NotMeasured);
+        let ahead = Run(&records).ahead_of(OURS);
+        assert_eq!(ahead.len(), 1);
+        assert!((ahead[0].1 - 1.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_second_process_that_costs_too_much_misses_the_goal_whatever_one_alone_took_before() {
+        let scaled = |ratio: f64| {
+            let mut two = record(Workload::Read, OURS, 2, 1.5);
+            let (low, high) = (ratio * 0.99, ratio * 1.01);
+            let base = Scaling {
+                ratio,
+                low,
+                high,
+                spread: 0.02,
+                rounds: 500,
+                dropped: 0.0,
+                conclusive: true,
+            };
+            two.scaling = Some(base);
+            // Another time of another minute, twice as fast: no part of the answer.
+            let mut one = record(Workload::Read, OURS, 1, 1.5);
+            one.ns_per_op /= 2.0;
+            verdict_of(&goals(&[one, two]), "read, each of 2 processes")
+        };
+        assert_eq!(scaled(1.02), Verdict::Met);
+        assert_eq!(scaled(1.3), Verdict::NotMet);
+        assert_eq!(scaled(1.1), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_long_tail_beside_a_writer_misses_the_goal() {
+        let tail = |ratio: f64| {
+            let mut beside = record(Workload::BesideWriter, OURS, 2, 1.1);
+            let (low, high) = (ratio * 0.9, ratio * 1.1);
+            let (blocks, samples) = (30, 300_000);
+            beside.tail = Some(TailRatio { ratio, low, high, blocks, samples, conclusive: true });
+            verdict_of(&goals(&[beside]), "p99.9 of get")
+        };
+        assert_eq!(tail(1.0), Verdict::Met);
+        assert_eq!(tail(2.0), Verdict::NotMet);
+        assert_eq!(tail(1.3), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_copy_in_wide_registers_is_held_to_more() {
+        let records = [record(Workload::Read1500, OURS, 1, 1.3)];
+        let verdict = |copy_kind| {
+            let goals =
+                judge(&Evidence { records: &records, churns: &[], footprints: &[], copy_kind });
+            verdict_of(&goals, "get hit of 1.5 KB")
+        };
+        assert_eq!(verdict("avx2"), Verdict::Met);
+        assert_eq!(verdict("avx512"), Verdict::NotMet);
+    }
+
+    #[test]
+    fn each_table_has_its_own_goals_of_churn_and_memory_is_exact() {
+        let churn = |table, slow_down: f64| Churn {
+            table,
+            processes: 2,
+            fill: Fill::NineTenths,
+            entries: 18_000,
+            capacity: 20_000,
+            sessions: 2_000_000,
+            takes: 0,
+            evictions: 0,
+            slow_down,
+            low: slow_down * 0.98,
+            high: slow_down * 1.02,
+            conclusive: true,
+        };
+        let footprint = Footprint {
+            table: OURS,
+            entries: 100_000,
+            segment_bytes: 0,
+            outside: 40.0,
+            within: 24.0,
+            spare: 0.0,
+            best: (1, 0.0),
+            worst: (1, 0.0),
+        };
+        let goals = judge(&Evidence {
+            records: &[],
+            churns: &[churn(OURS, 1.0), churn(RowName::RobinHood, 1.5)],
+            footprints: &[footprint],
+            copy_kind: "avx2",
+        });
+        let of = |heading| {
+            let mut goals = goals.iter().filter(move |goal| goal.heading == heading);
+            goals.find(|goal| goal.text.starts_with("churn, table 90 % full, p2")).unwrap().verdict
+        };
+        assert_eq!(of(Heading::CasBucket), Verdict::Met);
+        assert_eq!(of(Heading::RobinHood), Verdict::NotMet);
+        assert_eq!(of(Heading::Chained), Verdict::NotMeasured);
+        assert_eq!(verdict_of(&goals, "memory an entry"), Verdict::Met);
+    }
+}
