@@ -10,6 +10,8 @@ use hdrhistogram::Histogram;
 use plotters::prelude::*;
 use serde_json::{Value, json};
 use shm_arena::MappingOptions;
+use shm_bench::goals::{Known, Verdict};
+use shm_bench::pairs::PAIRS_MIN;
 use shm_bench::statistics::Summary;
 use shm_table::{Entry, Kind, SharedTable, Table, TableOptions};
 
@@ -184,10 +186,16 @@ fn measure(kind: Kind, arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
             "quartiles": [share.lower_quartile, share.upper_quartile],
         }));
     }
+    let goals = judge(&growing, &steady);
+    for (text, verdict) in &goals {
+        println!("  {:<13} {text}", verdict.name());
+    }
     plot(kind, from, run, &growing, &steady, &arguments.out)?;
+    let goals = goals.map(|(text, verdict)| json!({ "goal": text, "verdict": verdict }));
     let measured = json!({
         "table": kind.name(), "from": from, "to": to, "buckets": [least, stats.buckets],
         "growing": growing.json(), "steady": steady.json(), "throughput_share": shares,
+        "goals": goals,
     });
     growing.table.detach();
     steady.table.detach();
@@ -196,6 +204,41 @@ fn measure(kind: Kind, arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
 
 const fn growing_first(at: u64, run: u64) -> bool {
     (at / if run == 0 { 1 } else { run }) % 2 == 1
+}
+
+/// Least throughput while the size changes, of the steady table's.
+const SHARE_MIN: f64 = 0.5;
+
+/// The goals, and whether they were met: throughput while the size changes, and no more pauses than
+/// the steady table shows. Pauses are counted, so that as many more as chance alone may bring say
+/// nothing.
+fn judge(growing: &Side, steady: &Side) -> [(String, Verdict); 2] {
+    let pairs = growing.run_ns.iter().zip(&steady.run_ns).zip(&growing.moving);
+    let moving = pairs.filter(|(_, moving)| **moving);
+    let shares: Vec<f64> = moving.map(|((growing, steady), _)| steady / growing).collect();
+    let share = Summary::of(&shares).map(|share| Known::median(&share, share.count >= PAIRS_MIN));
+    let measured = share.map_or_else(
+        || "–".to_owned(),
+        |share| {
+            let [value, low, high] = [share.value, share.low, share.high].map(|it| 100.0 * it);
+            format!("{value:.0} % ({low:.0}–{high:.0})")
+        },
+    );
+    let verdict = share.map_or(Verdict::NotMeasured, |share| share.at_least(SHARE_MIN));
+    let least = 100.0 * SHARE_MIN;
+    let throughput =
+        format!("throughput while moving, of the steady one's: at least {least} %: {measured}");
+    let (ours, theirs) = (growing.pauses(), steady.pauses());
+    let chance = 2.0 * ((ours + theirs) as f64).sqrt();
+    let of_pauses = if ours <= theirs {
+        Verdict::Met
+    } else if (ours - theirs) as f64 > chance {
+        Verdict::NotMet
+    } else {
+        Verdict::Inconclusive
+    };
+    let pauses = format!("calls over 1 ms: at most the steady one's {theirs}: {ours}");
+    [(throughput, verdict), (pauses, of_pauses)]
 }
 
 /// Nanoseconds by entries, both tables.
