@@ -19,7 +19,8 @@ pub(crate) const UNCERTAINTY_MAX: f64 = 0.2;
 /// about ten times what it takes with everything in cache.
 const GAP_NS_MAX: f64 = 30_000.0;
 
-/// Least share of the longest window of a round during which all workers have to be in theirs.
+/// Least share of the longest window of a round during which all workers have to be in theirs. That
+/// of a writer, which ends when the others have, is no measure.
 const OVERLAP_MIN: f64 = 0.5;
 
 /// A block of latencies beside writers counts if at most one of so many of its pairs is dropped.
@@ -81,7 +82,8 @@ pub(crate) fn dropped(windows: &[Window], rate: ClockRate) -> Option<Dropped> {
     }
     let last_start = windows.iter().map(|window| window.start).max()?;
     let first_end = windows.iter().map(|window| window.end).min()?;
-    let longest = windows.iter().map(|window| window.end.saturating_sub(window.start)).max()?;
+    let measured = windows.iter().filter(|window| window.operations > 0);
+    let longest = measured.map(|window| window.end.saturating_sub(window.start)).max()?;
     let overlap = first_end.saturating_sub(last_start) as f64;
     (overlap < OVERLAP_MIN * longest as f64).then_some(Dropped::Apart)
 }
@@ -359,6 +361,8 @@ mod tests {
             row: Window { busy: 0, operations: 0, puts: 500, ..window(0) },
             limit: Window { busy: 0, operations: 0, puts: 500, ..window(0) },
         };
+        let mut tardy = writer;
+        tardy.row.end += 900_000;
         let mut late = writer;
         late.row.start += 300_000;
         late.row.end += 300_000;
@@ -386,6 +390,7 @@ mod tests {
             (tail.ratio, tail.conclusive)
         };
         assert_eq!(tails(vec![writer; 40]), (2.0, true));
+        assert_eq!(tails(vec![tardy; 40]), (2.0, true));
         assert_eq!(tails(vec![late; 40]), (2.0, false));
     }
 

@@ -260,7 +260,9 @@ impl Measurement {
     /// operations; gives the record.
     pub fn finish(mut self) -> Result<Option<Record>, Fault> {
         let start = Instant::now();
-        while !self.has_enough() && start.elapsed() < self.session.settings.measurement {
+        // Samples beside a writer come slowly, and it takes many for a tail.
+        let longest = self.session.settings.measurement * 2;
+        while !self.has_enough() && start.elapsed() < longest {
             self.pairs(PAIRS_OF_A_BLOCK)?;
         }
         if self.name.scales() {
