@@ -32,8 +32,9 @@ memory/table counts bytes an entry.
   SHM_BENCH_DIRECTORY=DIR  where the tables lie, instead of /dev/shm; `memfd` for unnamed files
 
 The comparison is printed at the end and written to target/comparison/index.html (plots) and
-target/comparison/results.json, with every goal and whether this run met it. Ratios are within pairs of windows of the row and its limit;
-criterion's own report under target/criterion has the row alone. Criterion's options follow.
+target/comparison/results.json, with every goal and whether this run met it. Ratios are within
+pairs of windows of the row and its limit; criterion's own report under target/criterion has the row
+alone. Criterion's options follow.
 ";
 
 /// What a run measures and for how long.
