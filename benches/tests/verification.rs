@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use shm_arena::HeapMemory;
 use shm_bench::capture::capture;
+use shm_bench::churn::{Churn, ChurnName, Churned, Fill};
 use shm_bench::clock::ClockRate;
 use shm_bench::control::{CONTROL_WORDS, Control};
 use shm_bench::corpus::Corpus;
@@ -14,7 +15,8 @@ use shm_bench::fault::Fault;
 use shm_bench::keys::Key;
 use shm_bench::pairs::Tally;
 use shm_bench::protocol::{Measured, WindowPair};
-use shm_bench::row::{Place, Row, Site};
+use shm_bench::row::{Place, Row, RowName, Site};
+use shm_bench::scaling::Round;
 use shm_bench::stream::{Call, Lanes, Stream, StreamOptions};
 use shm_bench::workload::Workload;
 use shm_table::Lookup;
@@ -35,6 +37,7 @@ enum Wrong {
     AnswersInOtherOrder,
     AnswersTooFew,
     Slow,
+    SlowerWithEachStore,
 }
 
 /// A correct row with one fault, after a while.
@@ -136,6 +139,11 @@ impl Row for Model {
     }
 
     fn put(&mut self, call: &Call, value: &[u8]) -> Result<(), Fault> {
+        if self.wrong == Wrong::SlowerWithEachStore {
+            self.calls += 1;
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_nanos(self.calls / 4) {}
+        }
         if self.strikes(Wrong::RefusesStores) {
             return Err(Fault::verb(Self::NAME, "put", "full"));
         }
@@ -282,4 +290,48 @@ fn a_limit_that_is_made_slow_lowers_the_ratio() {
     let (honest, slowed) = (ratio(Wrong::Nothing), ratio(Wrong::Slow));
     assert!((0.3..3.0).contains(&honest), "{honest}");
     assert!(slowed < honest / 5.0, "{slowed} against {honest}");
+}
+
+#[test]
+fn a_row_that_is_slow_beside_others_alone_is_seen_in_its_scaling() {
+    let rate = ClockRate::measure();
+    let ratio = |together: Wrong| {
+        let mut beside = side(together, Workload::Read).unwrap();
+        let mut alone = side(Wrong::Nothing, Workload::Read).unwrap();
+        let rounds = (0..60)
+            .map(|_| Round {
+                together: beside.window(Measure::Throughput, 100).unwrap(),
+                alone: alone.window(Measure::Throughput, 100).unwrap(),
+            })
+            .collect();
+        let mut tally = Tally::new(rate);
+        tally.add_rounds(&[Measured { rounds, ..Measured::default() }]);
+        tally.scaling().unwrap().ratio
+    };
+    let (honest, slowed) = (ratio(Wrong::Nothing), ratio(Wrong::Slow));
+    assert!((0.3..3.0).contains(&honest), "{honest}");
+    assert!(slowed > honest * 5.0, "{slowed} against {honest}");
+}
+
+#[test]
+fn a_row_that_gets_slower_with_each_store_is_seen_in_its_churn() {
+    let rate = ClockRate::measure();
+    let slow_down = |wrong: Wrong| {
+        let mut row = side(wrong, Workload::RustlsTls13).unwrap();
+        let mut limit = side(Wrong::Nothing, Workload::RustlsTls13).unwrap();
+        let pairs = (0..400)
+            .map(|_| WindowPair {
+                row: row.window(Measure::Throughput, 50).unwrap(),
+                limit: limit.window(Measure::Throughput, 50).unwrap(),
+            })
+            .collect();
+        let mut tally = Tally::new(rate);
+        tally.add_throughput(&[Measured { pairs, ..Measured::default() }]);
+        let name = ChurnName { table: RowName::CasBucket, processes: 1, fill: Fill::NineTenths };
+        let subject = Churned { name, entries: 1000, capacity: 1111 };
+        Churn::new(&subject, tally.pairs(), tally.totals()).unwrap().slow_down
+    };
+    let (honest, slowed) = (slow_down(Wrong::Nothing), slow_down(Wrong::SlowerWithEachStore));
+    assert!((0.3..3.0).contains(&honest), "{honest}");
+    assert!(slowed > honest * 2.0, "{slowed} against {honest}");
 }
