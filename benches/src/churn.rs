@@ -1,4 +1,8 @@
 //! Generations of sessions that come and go in one table: whether it stays right, and as fast.
+//!
+//! The last tenth of the time is compared with the first. Seconds lie between them, in which the
+//! host's caches change, so that the first tenth is run again in a new table, a twin, in alternation
+//! with the last tenth of the old one.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +64,7 @@ pub struct Churn {
     pub takes: u64,
     /// Evictions, each of which found its session.
     pub evictions: u64,
-    /// Time of the last tenth against the first, each as ratio to the limit's.
+    /// Time of the last tenth against the first tenth of a new table, each as ratio to the limit's.
     pub slow_down: f64,
     /// Lower end of what it is known to lie in.
     pub low: f64,
@@ -68,6 +72,8 @@ pub struct Churn {
     pub high: f64,
     /// Whether at least 30 pairs of both tenths count.
     pub conclusive: bool,
+    /// Time of the last tenth against the table's own first, which other seconds have changed.
+    pub against_own_first: f64,
 }
 
 /// A churn of the comparison.
@@ -99,11 +105,21 @@ pub struct Churned {
     pub capacity: u64,
 }
 
+/// Pairs of windows of a churn.
+#[derive(Clone, Copy, Debug)]
+pub struct Tenths<'a> {
+    /// The first tenth of the time.
+    pub first: &'a [Pair],
+    /// The last tenth.
+    pub last: &'a [Pair],
+    /// The first tenth of a new table, run in alternation with the last.
+    pub twin: &'a [Pair],
+}
+
 impl Churn {
-    /// What pairs of windows in their order, and sums over them, say; a tenth of which no pair
-    /// counts is told by all of its pairs, and inconclusive. `None` if there are not ten pairs.
-    pub fn new(subject: &Churned, pairs: &[Pair], totals: &Window) -> Option<Self> {
-        let tenth = pairs.len() / 10;
+    /// What the tenths, and sums over all windows, say; a tenth of which no pair counts is told by
+    /// all of its pairs, and inconclusive. `None` if a tenth has no pairs.
+    pub fn new(subject: &Churned, tenths: &Tenths<'_>, totals: &Window) -> Option<Self> {
         let ratios = |pairs: &[Pair]| {
             let kept: Vec<&Pair> = pairs.iter().filter(|pair| pair.dropped.is_none()).collect();
             let count = kept.len();
@@ -111,8 +127,8 @@ impl Churn {
             let told: Vec<f64> = told.into_iter().map(Pair::ratio).collect();
             Some((Summary::of(&told)?, count))
         };
-        let (first, first_kept) = ratios(&pairs[..tenth])?;
-        let (last, last_kept) = ratios(&pairs[pairs.len() - tenth..])?;
+        let (own_first, _) = ratios(tenths.first)?;
+        let ((last, last_kept), (twin, twin_kept)) = (ratios(tenths.last)?, ratios(tenths.twin)?);
         Some(Self {
             table: subject.name.table,
             processes: subject.name.processes,
@@ -122,10 +138,11 @@ impl Churn {
             sessions: totals.puts,
             takes: totals.hits,
             evictions: totals.calls - totals.operations,
-            slow_down: last.median / first.median,
-            low: last.median_low / first.median_high,
-            high: last.median_high / first.median_low,
-            conclusive: first_kept.min(last_kept) >= PAIRS_MIN,
+            slow_down: last.median / twin.median,
+            low: last.median_low / twin.median_high,
+            high: last.median_high / twin.median_low,
+            conclusive: twin_kept.min(last_kept) >= PAIRS_MIN,
+            against_own_first: last.median / own_first.median,
         })
     }
 
@@ -138,8 +155,8 @@ impl Churn {
     pub fn line(&self) -> String {
         format!(
             "{}: {} sessions stored and as many taken or given up, {} at a time in a table for {}: \
-             no miss among {} takes and {} evictions, no failed store; last tenth against first \
-             {:.2}x ({:.2}–{:.2})",
+             no miss among {} takes and {} evictions, no failed store; last tenth against the first \
+             of a new table {:.2}x ({:.2}–{:.2}), against its own {:.2}x",
             self.name().id(),
             self.sessions,
             self.entries,
@@ -149,6 +166,7 @@ impl Churn {
             self.slow_down,
             self.low,
             self.high,
+            self.against_own_first,
         )
     }
 }
@@ -157,40 +175,42 @@ impl Churn {
 mod tests {
     use super::*;
 
-    /// A churn in which the row's time goes from 150 ns to this, and the limit's from 100 to that.
-    fn churn(row_ns_last: f64, limit_ns_last: f64) -> Churn {
-        let pairs: Vec<Pair> = (0..1000)
-            .map(|step| {
-                let part = f64::from(step) / 1000.0;
-                Pair {
-                    row_ns: 150.0 + (row_ns_last - 150.0) * part,
-                    limit_ns: 100.0 + (limit_ns_last - 100.0) * part,
-                    dropped: None,
-                }
-            })
-            .collect();
-        let name = ChurnName { table: RowName::CasBucket, processes: 1, fill: Fill::NineTenths };
-        let subject = Churned { name, entries: 900, capacity: 1000 };
-        let totals = Window { puts: 90_000, calls: 10, operations: 6, ..Window::default() };
-        Churn::new(&subject, &pairs, &totals).unwrap()
+    const SUBJECT: Churned = Churned {
+        name: ChurnName { table: RowName::CasBucket, processes: 1, fill: Fill::NineTenths },
+        entries: 900,
+        capacity: 1000,
+    };
+
+    /// A churn of a row that takes so much longer in its last tenth, on a machine that becomes so
+    /// much slower for the row, and not for the limit.
+    fn churn(row_slows: f64, machine_slows: f64) -> Churn {
+        let pairs = |row_ns| vec![Pair { row_ns, limit_ns: 100.0, dropped: None }; 100];
+        let tenths = Tenths {
+            first: &pairs(150.0),
+            last: &pairs(150.0 * row_slows * machine_slows),
+            twin: &pairs(150.0 * machine_slows),
+        };
+        Churn::new(&SUBJECT, &tenths, &Window::default()).unwrap()
     }
 
     #[test]
     fn a_table_that_slows_down_is_seen_and_a_machine_that_does_is_not() {
-        let slowed = churn(225.0, 100.0);
-        assert!(slowed.conclusive && slowed.low > 1.3 && slowed.high < 1.6, "{slowed:?}");
-        let steady = churn(225.0, 150.0);
+        let slowed = churn(1.5, 1.0);
+        assert!(slowed.conclusive && slowed.low > 1.4 && slowed.high < 1.6, "{slowed:?}");
+        let steady = churn(1.0, 1.5);
         assert!((steady.slow_down - 1.0).abs() < 0.01 && steady.high < 1.1, "{steady:?}");
+        assert!((steady.against_own_first - 1.5).abs() < 0.01, "{steady:?}");
     }
 
     #[test]
     fn no_pairs_say_nothing_and_dropped_ones_are_inconclusive() {
-        let name = ChurnName { table: RowName::Chained, processes: 2, fill: Fill::Half };
-        let subject = Churned { name, entries: 10, capacity: 20 };
-        assert_eq!(Churn::new(&subject, &[], &Window::default()), None);
+        let of = |pairs: &[Pair]| {
+            let tenths = Tenths { first: pairs, last: pairs, twin: pairs };
+            Churn::new(&SUBJECT, &tenths, &Window::default())
+        };
+        assert_eq!(of(&[]), None);
         let dropped = Some(crate::pairs::Dropped::Preempted);
-        let pairs = vec![Pair { row_ns: 2.0, limit_ns: 1.0, dropped }; 1000];
-        let churn = Churn::new(&subject, &pairs, &Window::default()).unwrap();
+        let churn = of(&vec![Pair { row_ns: 2.0, limit_ns: 1.0, dropped }; 1000]).unwrap();
         assert_eq!((churn.slow_down, churn.conclusive), (1.0, false));
     }
 

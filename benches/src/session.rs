@@ -9,7 +9,7 @@ use shm_arena::{MappedMemory, MappingOptions};
 
 use crate::capture::capture;
 use crate::cell::Cell;
-use crate::churn::{Churn, ChurnName, Churned, Fill};
+use crate::churn::{Churn, ChurnName, Churned, Fill, Tenths};
 use crate::clock::{ClockRate, overhead_ticks};
 use crate::control::CONTROL_WORDS;
 use crate::corpus::Corpus;
@@ -44,6 +44,9 @@ const RUN_TIME_SLACK: Duration = Duration::from_secs(20);
 
 /// Pairs of windows of one request at most: about half a second.
 const PAIRS_OF_A_RUN_MAX: u32 = 1200;
+
+/// Pairs of windows of an old table, and then of a new one: a few milliseconds.
+const PAIRS_OF_A_TURN: u32 = 10;
 
 /// Pairs of windows beside a writer that make a block of latencies: some ten thousand.
 const PAIRS_OF_A_BLOCK: u32 = 40;
@@ -276,11 +279,8 @@ impl Measurement {
 
     /// Whether there is enough for a statement.
     fn has_enough(&self) -> bool {
-        let has_tail = || {
-            let ratio = self.tally.tails().ratio(self.session.overhead_ticks);
-            ratio.is_some_and(|ratio| ratio.conclusive)
-        };
-        self.tally.kept().count() >= PAIRS_MIN && (!self.name.workload.has_writer() || has_tail())
+        let has_tail = !self.name.workload.has_writer() || self.tally.tails().are_enough();
+        has_tail && self.tally.kept().count() >= PAIRS_MIN
     }
 
     fn scaling(&mut self, duration: Duration) -> Result<(), Fault> {
@@ -317,23 +317,40 @@ impl Measurement {
     /// Stores and gives up so many generations of sessions, after one that is not timed. Every take
     /// and eviction has to find its session and every store to succeed, or this fails.
     pub fn churn(mut self, fill: Fill) -> Result<Churn, Fault> {
-        let (entries, generations) =
-            (self.session.settings.churn_entries, self.session.settings.generations);
-        let mut started_at = 0;
-        for (sessions, pairs_of_a_run) in [(entries, 20), ((generations + 1) * entries, 200)] {
-            started_at = self.tally.pairs().len();
-            while self.tally.totals().puts < sessions {
-                self.pairs(pairs_of_a_run)?;
-            }
+        let CellName { table, processes, .. } = self.name;
+        let name = ChurnName { table, processes, fill };
+        let Settings { churn_entries: entries, generations, .. } = self.session.settings;
+        let session = Rc::clone(&self.session);
+        let from = self.store(entries, 20)?;
+        let tenth = entries * generations / 10;
+        let last_from = self.store(entries + 9 * tenth, 200)?;
+        let mut twin = session.open_churn(name)?;
+        let twin_from = twin.store(entries, 20)?;
+        // A run may have overshot: the last tenth is a whole one all the same.
+        let end = self.tally.totals().puts + tenth;
+        while self.tally.totals().puts < end {
+            self.pairs(PAIRS_OF_A_TURN)?;
+            twin.pairs(PAIRS_OF_A_TURN)?;
         }
-        let subject = Churned {
-            name: ChurnName { table: self.name.table, processes: self.name.processes, fill },
-            entries: self.cell.stored(),
-            capacity: self.capacity,
+        let (pairs, twins) = (self.tally.pairs(), twin.tally.pairs());
+        let tenths = Tenths {
+            first: &pairs[from..from + (last_from - from) / 9],
+            last: &pairs[last_from..],
+            twin: &twins[twin_from..],
         };
-        let pairs = &self.tally.pairs()[started_at..];
-        Churn::new(&subject, pairs, self.tally.totals())
-            .ok_or_else(|| Fault::setup("churn", "measure", "there are not ten pairs"))
+        let (entries, capacity) = (self.cell.stored(), self.capacity);
+        let subject = Churned { name, entries, capacity };
+        Churn::new(&subject, &tenths, self.tally.totals())
+            .ok_or_else(|| Fault::setup("churn", "measure", "there are too few pairs"))
+    }
+
+    /// Runs until so many sessions have been stored, by so many pairs at once; says how many pairs
+    /// there have been.
+    fn store(&mut self, sessions: u64, pairs: u32) -> Result<usize, Fault> {
+        while self.tally.totals().puts < sessions {
+            self.pairs(pairs)?;
+        }
+        Ok(self.tally.pairs().len())
     }
 
     /// What the row says about itself.

@@ -48,6 +48,12 @@ impl Tails {
         if is_doubtful { &mut self.doubtful } else { &mut self.blocks }.push([row, limit]);
     }
 
+    /// Whether a statement can rest on what there is.
+    pub fn are_enough(&self) -> bool {
+        let samples = self.blocks.iter().flat_map(|[row, _]| row).map(|(_, count)| count);
+        self.blocks.len() >= BLOCKS_MIN && samples.sum::<u64>() >= SAMPLES_MIN
+    }
+
     /// The quotient of the 99.9th percentiles, less the clock's own ticks, with its interval.
     pub fn ratio(&self, overhead_ticks: u64) -> Option<TailRatio> {
         let is_doubtful = self.blocks.is_empty();
@@ -74,7 +80,7 @@ impl Tails {
             high: *drawn.get(drawn.len() - 1 - drawn.len() / 40)?,
             blocks: blocks.len(),
             samples,
-            conclusive: !is_doubtful && blocks.len() >= BLOCKS_MIN && samples >= SAMPLES_MIN,
+            conclusive: self.are_enough(),
         })
     }
 }

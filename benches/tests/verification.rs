@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shm_arena::HeapMemory;
 use shm_bench::capture::capture;
-use shm_bench::churn::{Churn, ChurnName, Churned, Fill};
+use shm_bench::churn::{Churn, ChurnName, Churned, Fill, Tenths};
 use shm_bench::clock::ClockRate;
 use shm_bench::control::{CONTROL_WORDS, Control};
 use shm_bench::corpus::Corpus;
@@ -317,19 +317,28 @@ fn a_row_that_is_slow_beside_others_alone_is_seen_in_its_scaling() {
 fn a_row_that_gets_slower_with_each_store_is_seen_in_its_churn() {
     let rate = ClockRate::measure();
     let slow_down = |wrong: Wrong| {
-        let mut row = side(wrong, Workload::RustlsTls13).unwrap();
         let mut limit = side(Wrong::Nothing, Workload::RustlsTls13).unwrap();
-        let pairs = (0..400)
-            .map(|_| WindowPair {
+        let mut pairs = |row: &mut Side<Model, HeapMemory>| {
+            let pair = |_| WindowPair {
                 row: row.window(Measure::Throughput, 50).unwrap(),
                 limit: limit.window(Measure::Throughput, 50).unwrap(),
-            })
-            .collect();
-        let mut tally = Tally::new(rate);
-        tally.add_throughput(&[Measured { pairs, ..Measured::default() }]);
+            };
+            let mut tally = Tally::new(rate);
+            let pairs = (0..40).map(pair).collect();
+            tally.add_throughput(&[Measured { pairs, ..Measured::default() }]);
+            tally
+        };
+        let mut old = side(wrong, Workload::RustlsTls13).unwrap();
+        let first = pairs(&mut old);
+        for _ in 0..8 {
+            pairs(&mut old);
+        }
+        let last = pairs(&mut old);
+        let twin = pairs(&mut side(wrong, Workload::RustlsTls13).unwrap());
+        let tenths = Tenths { first: first.pairs(), last: last.pairs(), twin: twin.pairs() };
         let name = ChurnName { table: RowName::CasBucket, processes: 1, fill: Fill::NineTenths };
         let subject = Churned { name, entries: 1000, capacity: 1111 };
-        Churn::new(&subject, tally.pairs(), tally.totals()).unwrap().slow_down
+        Churn::new(&subject, &tenths, last.totals()).unwrap().slow_down
     };
     let (honest, slowed) = (slow_down(Wrong::Nothing), slow_down(Wrong::SlowerWithEachStore));
     assert!((0.3..3.0).contains(&honest), "{honest}");

@@ -246,6 +246,7 @@ mod tests {
             low: 1.25,
             high: 1.75,
             conclusive: true,
+            against_own_first: 1.5,
         }
     }
 
