@@ -1,8 +1,8 @@
 //! Generations of sessions that come and go in one table: whether it stays right, and as fast.
 //!
 //! The last tenth of the time is compared with the first. Seconds lie between them, in which the
-//! host's caches change, so that the first tenth is run again in a new table, a twin, in alternation
-//! with the last tenth of the old one.
+//! host's caches change, so that the first tenth is run again in a new table, a twin, in
+//! alternation with the last tenth of the old one.
 
 use serde::{Deserialize, Serialize};
 
@@ -155,8 +155,8 @@ impl Churn {
     pub fn line(&self) -> String {
         format!(
             "{}: {} sessions stored and as many taken or given up, {} at a time in a table for {}: \
-             no miss among {} takes and {} evictions, no failed store; last tenth against the first \
-             of a new table {:.2}x ({:.2}–{:.2}), against its own {:.2}x",
+             no miss among {} takes and {} evictions, no failed store; last tenth against the \
+             first of a new table {:.2}x ({:.2}–{:.2}), against its own {:.2}x",
             self.name().id(),
             self.sessions,
             self.entries,
