@@ -244,13 +244,13 @@ impl<R: Row, M: Memory> AnySide for Side<R, M> {
         let start = sys::ticks();
         let mut window = Window { start, ..Window::default() };
         let mut before = start;
-        let Self { row, stream, value, .. } = self;
+        let Self { row, stream, values, .. } = self;
         'writing: loop {
             stream.refill_replacing(BATCH_CALLS);
             window.gap = window.gap.max(sys::ticks().wrapping_sub(before));
             let batch = stream.batch();
             for call in &batch.calls {
-                run_call(row, stream, batch, call, value)?;
+                run_call(row, stream, batch, call, &mut values[0])?;
                 window.puts += 1;
                 if is_over() {
                     break 'writing;

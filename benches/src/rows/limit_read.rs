@@ -107,6 +107,8 @@ impl Row for LimitRead {
     fn get(&mut self, call: &Call, value: &mut Vec<u8>) -> Result<bool, Fault> {
         let bytes = self.bytes();
         let entry = to_index(word(bytes, Self::slot(call.place)));
+        // All its lines at once: the copy must not wait for the length in the first.
+        prefetch(&bytes[entry..entry + self.entry_bytes]);
         copy_out(bytes, entry, value);
         Ok(true)
     }
