@@ -186,6 +186,12 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.load(self.at + 1, Load::Acquire) >> 32
     }
 
+    /// The word that has the block after this one in its upper half.
+    #[inline(always)]
+    pub(crate) fn link(&self) -> Offset {
+        self.at + 1
+    }
+
     /// Links another block after this one. Only under the lock of the chain.
     #[inline(always)]
     #[track_caller]

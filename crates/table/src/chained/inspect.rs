@@ -78,12 +78,13 @@ impl<M: Memory> Chained<M> {
             audit.find(format!("{:?} while nobody adjusts", self.size()));
         }
         for bucket in self.buckets()..1 << self.exponent_max {
-            if self.memory().load(self.head(bucket), Load::Relaxed) != 0 {
+            if self.head_of(bucket).first != 0 {
                 audit.find(format!("bucket {bucket} is none and has a chain"));
             }
         }
         for bucket in 0..self.buckets() {
             let mut keys: Vec<Vec<u8>> = Vec::new();
+            let signature = self.head_of(bucket).signature;
             let walked = self.walk(bucket, |found| {
                 audit.entries += 1;
                 *references.entry(found.block).or_default() += 1;
@@ -92,6 +93,9 @@ impl<M: Memory> Chained<M> {
                 let hash = self.arena.hasher().hash(&key);
                 if hash != found.entry.hash() || self.bucket(hash) != bucket {
                     audit.find(format!("bucket {bucket}: {:?} belongs elsewhere", found.block));
+                }
+                if !signature.may_have(hash) {
+                    audit.find(format!("bucket {bucket}: {signature:?} lacks {:?}", found.block));
                 }
                 if keys.contains(&key) {
                     audit.find(format!("bucket {bucket}: a key is there twice"));

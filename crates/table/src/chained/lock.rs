@@ -2,6 +2,7 @@
 
 use shm_arena::{Backoff, Claimed, Identity, Lease, Load, Memory, RecordIndex, Rmw, Store};
 
+use super::head::Head;
 use super::inspect::Chains;
 use super::{Chained, Found, LOCK_WAIT_MS_MAX, Link};
 use crate::contract::Error;
@@ -176,27 +177,39 @@ impl<'a, M: Memory> Locked<'a, M> {
         self.lease
     }
 
-    /// Points a link elsewhere: the one store by which a chain changes.
+    /// Points a link elsewhere: the one store by which a chain loses an entry, or exchanges it.
+    ///
+    /// INVARIANT(I6): the other half of the word stays. In a head that is the signature, in which
+    /// the bits of what leaves may be another entry's as well.
     #[inline(always)]
-    pub(super) fn relink(&self, link: Link<'a, M>, to: u64) {
-        match link {
-            // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
-            Link::Head(at) => self.table.memory().store(at, to, Store::Release),
-            Link::Next(entry) => entry.set_next(to, Store::Release),
-        }
+    pub(super) fn relink(&self, link: Link, to: u64) {
+        let memory = self.table.memory();
+        let kept = memory.load(link.0, Load::Relaxed) & u64::from(u32::MAX);
+        // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
+        memory.store(link.0, kept | to << 32, Store::Release);
+    }
+
+    /// Changes a head: the one store by which a chain gets an entry, together with its bits.
+    #[inline(always)]
+    pub(super) fn set_head(&self, bucket: u64, head: Head) {
+        // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
+        self.table.memory().store(self.table.head(bucket), head.bits(), Store::Release);
     }
 
     /// Adds an entry at the head of its chain.
     #[inline(always)]
-    pub(super) fn add(&mut self, bucket: u64, prepared: &Prepared<'_>) -> Result<(), Error> {
+    pub(super) fn add(
+        &mut self,
+        bucket: u64,
+        head: Head,
+        prepared: &Prepared<'_>,
+    ) -> Result<(), Error> {
         let claimed = self.write(prepared)?;
         let block = claimed.block();
-        let head = self.table.head(bucket);
-        let first = self.table.memory().load(head, Load::Relaxed);
         if let Some(entry) = EntryView::new(&self.table.arena, block) {
-            entry.set_next(first, Store::Relaxed);
+            entry.set_next(head.first, Store::Relaxed);
         }
-        self.relink(Link::Head(head), block.unit().into());
+        self.set_head(bucket, head.behind(block.unit().into(), prepared.hash));
         self.lease.published(claimed);
         let entries = self.table.count_added();
         // The entry is in. Damage that growing meets, the next verb reports.

@@ -15,20 +15,32 @@
 //!              1   size: buckets now (8) │ target (8), as exponents of two; equal unless adjusting
 //!              2   moving: block of the entry that changes its chain, 0 = none
 //!              3   count of the entries
-//! index word b     block of the first entry of bucket b, 0 = none; words up to the largest size
+//! index word b     head of bucket b: block of its first entry (32), 0 = none │ signature (32);
+//!                  words up to the largest size
 //! entry word 1     upper half: block of the next entry, 0 = none (see `entry`)
 //! ```
 //!
+//! The *signature* is a Bloom filter: two of 32 bits for each entry of the chain, chosen by the
+//! highest bits of its hash. Where a key's bits are not all there, its chain lacks it, and nobody
+//! has to fetch entries to learn so.
+//!
 //! # Operations
 //!
-//! Each verb takes the lock, walks one chain, and gives the lock back. *insert* writes an entry
-//! whose next is the head and stores it as the head. *remove* stores the entry's next in what
-//! pointed to it. *replace* writes an entry whose next is the old one's and stores it in what
-//! pointed to the old one. *get* and *take* copy the value out under the lock.
+//! Each verb takes the lock, looks at one head, walks its chain unless the signature says that the
+//! key is absent, and gives the lock back. *insert* writes an entry whose next is the first one and
+//! stores it as the first, its bits added to the signature by the same store. *remove* stores the
+//! entry's next in what pointed to it. *replace* writes an entry whose next is the old one's and
+//! stores it in what pointed to the old one. *get* and *take* copy the value out under the lock.
+//!
+//! *remove* leaves the bits of what it removes, which may be others' as well: they cost walks in
+//! vain, and no wrong answer. An insertion that has walked the whole chain in vain stores the bits
+//! of what it met instead, and one into an empty chain its own alone: under churn a signature heals
+//! about as fast as its stale bits are in anybody's way.
 //!
 //! *adjust* stores the target in the size, then goes through all buckets; an entry whose bucket is
 //! another one in the new size is named in `moving`, removed from its chain and inserted in the
-//! other. Then the size is settled. An insertion that finds more than two entries a bucket doubles
+//! other, its bits with it; a chain that has lost entries gets the signature of those that stay.
+//! Then the size is settled. An insertion that finds more than two entries a bucket doubles
 //! the buckets, a removal that leaves less than half an entry a bucket halves them. Whoever takes
 //! the lock and finds the size unsettled links the entry that `moving` names, if neither chain has
 //! it, and adjusts to the end.
@@ -40,7 +52,8 @@
 //! - I3: a change becomes visible by one store to a head or a next.
 //! - I4: a block is free, or in one chain, or named by its owner's line, or by `moving`.
 //! - I5: while the size is settled, each entry is in the chain of its hash, and heads beyond the
-//!   size are 0.
+//!   size have none.
+//! - I6: at every instant the signature of a head has the bits of every entry in its chain.
 //!
 //! # Orderings
 //!
@@ -50,8 +63,8 @@
 //! | L1 | lock taken, from free or from the dead | acquire-release | L2, or the verdict of death; L0 | the last owner's chains must be visible, and the line's claim to L0 | acquire: insert a ‖ insert a, get a; release: as L0 |
 //! | L2 | lock given back | release | L1 | likewise | insert a ‖ insert a, get a |
 //! | L3 | store to a head or a next | release | L1 after a death | the entry must be there before the link that shows it | insert a or remove a killed after it, its stores lost |
-//! | L4 | store to size or moving | release | L1 after a death | the name must be there before the entry leaves its chain, the moves before the size that says so | death while adjusting |
-//! | L5 | an insertion counted | release | L1 after a death | an insertion that has returned must be there | insert a killed after it has returned, its stores lost |
+//! | L4 | store to size or moving, and of the signature of those that stay | release | L1 after a death | the name must be there before the entry leaves its chain, the moves before the size or the signature that says so | death while adjusting |
+//! | L5 | fence behind an insertion | release | L1 after a death | an insertion that has returned must be there | insert a killed after it has returned, its stores lost |
 //!
 //! # Crash
 //!
@@ -61,7 +74,7 @@
 //! | writing the entry | a pending block, named | nothing | recovery frees it |
 //! | L3, insert | a pending block in a chain | the entry | recovery, or the next deleter |
 //! | L3, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
-//! | L3, remove | the block, unlinked and named | the key absent | recovery frees it |
+//! | L3, remove | the block, unlinked and named; its bits in the signature | the key absent | recovery frees it; insertions heal the signature |
 //! | L4, size | an unsettled size | a bounded wait, then all entries | the takeover adjusts to the end |
 //! | L4, moving, or L3 after it | an entry in its old chain, in none, or in its new one | likewise | the takeover links it by the hash in its block |
 //! | a change, before its count | a count that is one off | `len` off by one | adjusting and recovery count anew |
@@ -81,14 +94,16 @@
 //!
 //! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
 //! 1024 buckets at least, growth above two entries a bucket, shrinking below a half. Different:
-//! offsets for pointers, stored hashes, takeover, powers of two, doubling and halving.
+//! offsets for pointers, stored hashes, signatures, takeover, powers of two, doubling and halving.
 
+mod head;
 mod inspect;
 #[cfg(test)]
 pub(crate) mod limits;
 mod lock;
 mod reserve;
 mod resize;
+mod search;
 
 use std::fmt;
 
@@ -104,8 +119,10 @@ use crate::contract::{
 use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::TableOptions;
+use head::Head;
 use lock::Locked;
 use resize::Size;
+use search::{Purpose, Sought};
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
@@ -143,25 +160,16 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// An entry in its chain.
 struct Found<'a, M> {
-    link: Link<'a, M>,
+    link: Link,
     block: Block,
     shape: EntryShape,
     entry: EntryView<'a, M>,
 }
 
-/// What points to an entry.
-enum Link<'a, M> {
-    Head(Offset),
-    Next(EntryView<'a, M>),
-}
-
-impl<M> Clone for Link<'_, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<M> Copy for Link<'_, M> {}
+/// The word that points to an entry in its upper half: the head of the chain, or that of the entry
+/// before.
+#[derive(Clone, Copy)]
+struct Link(Offset);
 
 impl<M: Memory> Chained<M> {
     /// The arena underneath.
@@ -185,6 +193,12 @@ impl<M: Memory> Chained<M> {
         self.arena.layout().index() + (bucket & self.bucket_mask_max)
     }
 
+    /// What the head of a bucket says, under the lock.
+    #[inline(always)]
+    fn head_of(&self, bucket: u64) -> Head {
+        Head::from_bits(self.memory().load(self.head(bucket), Load::Relaxed))
+    }
+
     fn endless(&self, bucket: u64) -> Error {
         Error::Corrupt { what: "chain without an end", word: self.head(bucket).word() }
     }
@@ -194,41 +208,16 @@ impl<M: Memory> Chained<M> {
         self.arena.layout().control()
     }
 
-    /// Walks one chain for a key.
-    #[inline(always)]
-    fn find(&self, bucket: u64, hash: u64, key: &[u8]) -> Result<Option<Found<'_, M>>, Error> {
-        self.seek(bucket, |found| {
-            found.entry.hash() == hash && found.entry.has_key(found.shape, key)
-        })
-    }
-
-    /// Walks one chain for an entry.
-    #[inline(always)]
-    fn seek<'a>(
-        &'a self,
-        bucket: u64,
-        is_wanted: impl Fn(&Found<'a, M>) -> bool,
-    ) -> Result<Option<Found<'a, M>>, Error> {
-        let mut link = Link::Head(self.head(bucket));
-        let mut next = self.memory().load(self.head(bucket), Load::Relaxed);
-        for _ in 0..self.links_max {
-            if next == 0 {
-                return Ok(None);
-            }
-            self.prefetch_entry(next);
-            let found = self.entry_at(link, next)?;
-            if is_wanted(&found) {
-                return Ok(Some(found));
-            }
-            link = Link::Next(found.entry);
-            next = found.entry.next();
-        }
-        Err(self.endless(bucket))
-    }
-
-    /// Walks one chain for a block.
+    /// Walks one chain for a block, whatever the signature says.
     fn find_block(&self, bucket: u64, block: Block) -> Result<Option<Found<'_, M>>, Error> {
-        self.seek(bucket, |found| found.block == block)
+        let mut sought = None;
+        self.walk(bucket, |found| {
+            if found.block == block {
+                sought = Some(found);
+            }
+            Ok(())
+        })?;
+        Ok(sought)
     }
 
     /// What `read` makes of a key's entry, or of its absence, under the lock.
@@ -241,11 +230,14 @@ impl<M: Memory> Chained<M> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
         self.prefetch(hash);
-        self.under_lock(|_| read(self.find(self.bucket(hash), hash, key)?))
+        self.under_lock(|_| match self.find(self.bucket(hash), (hash, key), Purpose::Read)? {
+            Sought::Found(found) => read(Some(found)),
+            Sought::Absent(_) => read(None),
+        })
     }
 
     #[inline(always)]
-    fn entry_at<'a>(&'a self, link: Link<'a, M>, next: u64) -> Result<Found<'a, M>, Error> {
+    fn entry_at(&self, link: Link, next: u64) -> Result<Found<'_, M>, Error> {
         let unit = u32::try_from(next).ok();
         let view = unit.and_then(|unit| {
             let block = Block::new(unit);
@@ -256,19 +248,19 @@ impl<M: Memory> Chained<M> {
     }
 
     /// Visits one chain. Only under the lock, or on a quiescent table.
-    fn walk(
-        &self,
+    fn walk<'a>(
+        &'a self,
         bucket: u64,
-        mut visit: impl FnMut(Found<'_, M>) -> Result<(), Error>,
+        mut visit: impl FnMut(Found<'a, M>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut link = Link::Head(self.head(bucket));
-        let mut next = self.memory().load(self.head(bucket), Load::Acquire);
+        let mut link = Link(self.head(bucket));
+        let mut next = Head::from_bits(self.memory().load(link.0, Load::Acquire)).first;
         for _ in 0..self.links_max {
             if next == 0 {
                 return Ok(());
             }
             let found = self.entry_at(link, next)?;
-            link = Link::Next(found.entry);
+            link = Link(found.entry.link());
             next = found.entry.next();
             visit(found)?;
         }
@@ -290,18 +282,6 @@ impl<M: Memory> Chained<M> {
         self.memory().prefetch(self.head(self.bucket(hash)), 1);
     }
 
-    /// Asks for all of an entry, and for its block's word, before its first line tells whether it
-    /// is the one: what a verb then copies, wipes or exchanges has come together with that line.
-    #[inline(always)]
-    fn prefetch_entry(&self, next: u64) {
-        #[expect(clippy::cast_possible_truncation, reason = "a hint")]
-        let block = Block::new(next as u32);
-        self.memory().prefetch(block.offset() + 8, 24);
-        if let Some(word) = self.arena.layout().block_word(block) {
-            self.memory().prefetch(word, 1);
-        }
-    }
-
     /// The version of the entry in a block. Only under the lock.
     fn version(&self, block: Block) -> Result<Version, Error> {
         let word = block.offset().word();
@@ -319,16 +299,17 @@ impl<M: Memory> Chained<M> {
         rule: Rule<'_>,
     ) -> Result<Effect, Error> {
         let bucket = self.bucket(prepared.hash);
-        let found = self.find(bucket, prepared.hash, prepared.entry.key)?;
-        let Some(found) = found else {
-            return match rule {
-                Rule::Insert { existing, .. } => {
-                    existing.clear();
-                    locked.add(bucket, prepared).map(|()| Effect::Added)
+        let sought = (prepared.hash, prepared.entry.key);
+        let found = match self.find(bucket, sought, Purpose::Change)? {
+            Sought::Found(found) => found,
+            Sought::Absent(head) => {
+                match rule {
+                    Rule::Insert { existing, .. } => existing.clear(),
+                    Rule::Put { .. } => {}
+                    Rule::Replace | Rule::Exchange { .. } => return Ok(Effect::Missing),
                 }
-                Rule::Put { .. } => locked.add(bucket, prepared).map(|()| Effect::Added),
-                Rule::Replace | Rule::Exchange { .. } => Ok(Effect::Missing),
-            };
+                return locked.add(bucket, head, prepared).map(|()| Effect::Added);
+            }
         };
         let metadata = found.entry.metadata();
         let effect = match rule {
@@ -354,8 +335,9 @@ impl<M: Memory> Chained<M> {
 impl<M: Memory> ArenaDesign<M> for Chained<M> {
     const DESIGN: Kind = Kind::Chained;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "chained 2: lock incarnation:32|record:16|line+1:16, size now:8|target:8, moving, count; \
-         head block; entry hash, key:8|value:24|next:32, metadata, key, value; \
+        "chained 3: lock incarnation:32|record:16|line+1:16, size now:8|target:8, moving, count; \
+         head signature:32|block:32, signature by hash bits 54 and 59; \
+         entry hash, key:8|value:24|next:32, metadata, key, value; \
          numbers buckets buckets_max adjusts",
     );
 
@@ -479,7 +461,10 @@ impl<M: Memory> Table for Chained<M> {
         let hash = self.arena.hasher().hash(key);
         self.prefetch(hash);
         self.under_lock(|locked| {
-            let found = self.find(self.bucket(hash), hash, key)?;
+            let found = match self.find(self.bucket(hash), (hash, key), Purpose::Change)? {
+                Sought::Found(found) => Some(found),
+                Sought::Absent(_) => None,
+            };
             let settled = match (&found, only) {
                 (None, _) => Some(Unlinked::Absent),
                 (Some(found), Some(only)) if self.version(found.block)? != only => {

@@ -1,7 +1,8 @@
 //! Growing and shrinking: every entry whose bucket changes is moved, one at a time, under the lock.
 
-use shm_arena::{Block, Load, Memory, Offset, Rmw, Store};
+use shm_arena::{Block, Fence, Load, Memory, Offset, Store};
 
+use super::head::{Head, Signature};
 use super::lock::Locked;
 use super::{Chained, Link};
 use crate::contract::Error;
@@ -74,9 +75,12 @@ impl<M: Memory> Chained<M> {
     /// Counts one more, behind the store that put it in; gives the new count.
     #[inline(always)]
     pub(super) fn count_added(&self) -> u64 {
-        // ORDERING(L5): release. An exchange, the last of an insertion: once it has returned, no
-        // death takes the entry back with stores that nobody saw.
-        self.memory().fetch_add(self.count_word(), 1, Rmw::Release).wrapping_add(1)
+        let entries = self.count().wrapping_add(1);
+        self.set_count(entries);
+        // ORDERING(L5): release, behind all stores of an insertion: once it has returned, no death
+        // takes the entry back with stores that nobody saw.
+        self.memory().fence(Fence::Release);
+        entries
     }
 
     #[inline]
@@ -169,20 +173,29 @@ impl<'a, M: Memory> Locked<'a, M> {
     /// in this bucket or in one that comes before it.
     fn empty_of_foreigners(&mut self, bucket: u64, target: u32) -> Result<u64, Error> {
         let table = self.table;
-        let mut link = Link::Head(table.head(bucket));
-        let mut next = table.memory().load(table.head(bucket), Load::Relaxed);
-        let mut behind = 0;
+        let mut link = Link(table.head(bucket));
+        let mut next = table.head_of(bucket).first;
+        let (mut behind, mut signature) = (0, Signature::EMPTY);
         for _ in 0..table.links_max {
             if next == 0 {
+                // What has left takes its bits along.
+                let head = table.head_of(bucket);
+                if head.signature != signature {
+                    // ORDERING(L4): release, behind the moves: before them, an entry would be in a
+                    // chain whose signature lacks it.
+                    self.set_head(bucket, Head { signature, ..head });
+                }
                 return Ok(behind);
             }
             let found = table.entry_at(link, next)?;
-            let home = found.entry.hash() & mask(target);
+            let hash = found.entry.hash();
+            let home = hash & mask(target);
             behind += u64::from(home <= bucket);
             let block = found.block.unit().into();
             next = found.entry.next();
             if home == bucket {
-                link = Link::Next(found.entry);
+                signature = signature.with(hash);
+                link = Link(found.entry.link());
                 continue;
             }
             table.set_moving(block);
@@ -194,11 +207,11 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Links an entry that is in no chain at the head of one.
     fn push(&self, bucket: u64, block: Block, entry: EntryView<'a, M>) {
-        let head = self.table.head(bucket);
+        let head = self.table.head_of(bucket);
         // ORDERING(L4): release, behind the step that took the block out of its chain: before that,
         // a new end of this entry would cut off what comes after it there.
-        entry.set_next(self.table.memory().load(head, Load::Relaxed), Store::Release);
-        self.relink(Link::Head(head), block.unit().into());
+        entry.set_next(head.first, Store::Release);
+        self.set_head(bucket, head.behind(block.unit().into(), entry.hash()));
     }
 }
 
