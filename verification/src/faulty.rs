@@ -24,6 +24,10 @@ pub enum Fault {
     WipeBeforeUnlink,
     /// The first word of the index is never stored to: whoever is told so names another word there.
     StoreOmitted,
+    /// A store to a head of `chained` leaves the signature as it was.
+    BitsForgotten,
+    /// One that changes no bit of the signature takes all bits away: a removal that clears.
+    BitsCleared,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -67,6 +71,23 @@ impl<M: Memory> Faulty<M> {
         let words = (self.at.slots + 1).next_power_of_two();
         let within = at.word().wrapping_sub(self.at.index.word());
         within < self.at.buckets * words && within.is_multiple_of(words)
+    }
+
+    /// What a store to a head of `chained` stores, whose signature is its lower half.
+    fn signed(&self, at: Offset, value: u64) -> u64 {
+        const SIGNATURE: u64 = u32::MAX as u64;
+        let is_head = at.word().wrapping_sub(self.at.index.word()) < self.at.buckets;
+        let is_faulty = matches!(self.fault, Fault::BitsForgotten | Fault::BitsCleared);
+        if !is_head || !is_faulty {
+            return value;
+        }
+        let there = self.memory.load(at, Load::Relaxed);
+        let is_same = (there ^ value) & SIGNATURE == 0;
+        match self.fault {
+            Fault::BitsForgotten => value & !SIGNATURE | there & SIGNATURE,
+            Fault::BitsCleared if is_same => value & !SIGNATURE,
+            _ => value,
+        }
     }
 
     /// The words of slots whose bits an exchange clears without setting another.
@@ -139,7 +160,7 @@ impl<M: Memory> Memory for Faulty<M> {
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
         if self.fault != Fault::StoreOmitted || at != self.at.index {
-            self.memory.store(at, value, order);
+            self.memory.store(at, self.signed(at, value), order);
         }
     }
 

@@ -65,12 +65,15 @@ impl Model for Killed {
         let options = options();
         let words = Chained::<Shared<X>>::word_count(&options).expect("tiny shape");
         let world = World::new(execution, words);
-        let at = Buckets { index: MOVING, ..Buckets::NONE };
+        let place = world.place(0);
+        let right = Faulty::new(place.memory.clone(), Fault::None, Buckets::NONE);
+        let table = Chained::create(right, &options, &place.environment).expect("zeroed memory");
+        let at = match self.fault {
+            Fault::StoreOmitted => Buckets { index: MOVING, ..Buckets::NONE },
+            _ => Buckets { index: table.arena().layout().index(), buckets: 4, slots: 0 },
+        };
         let fault = self.fault;
         let through = |memory: &CrashMemory<X::Memory>| Faulty::new(memory.clone(), fault, at);
-        let place = world.place(0);
-        let table = Chained::create(through(&place.memory), &options, &place.environment)
-            .expect("zeroed memory");
         let last = if matches!(self.change, Change::Grow) { 4 } else { 5 };
         (1..=last).for_each(|key| put(&table, key));
         if matches!(self.change, Change::Shrink) {
@@ -163,4 +166,11 @@ fn an_entry_that_moves_unnamed_is_lost_and_the_loss_is_seen() {
         let (_, failure) = sweep.failure.expect("a fault in the protocol");
         assert!(failure.message.contains("an entry is lost"), "{failure}");
     }
+}
+
+#[test]
+fn an_entry_that_moves_without_its_bits_is_hidden_and_the_loss_is_seen() {
+    let sweep = kills(&ShuttleEngine::RANDOM, Change::Adjust, false, Fault::BitsForgotten);
+    let (_, failure) = sweep.failure.expect("a fault in the protocol");
+    assert!(failure.message.contains("an entry is lost"), "{failure}");
 }

@@ -219,6 +219,51 @@ fn a_stopped_owner_makes_others_busy_and_nothing_else() {
     }
 }
 
+/// put 2 ‖ remove 3, beside 1 in one chain, and what is there afterwards.
+struct Signed {
+    fault: Fault,
+}
+
+impl Model for Signed {
+    fn run<X: Execution>(&self, execution: &X) {
+        let (world, table) = stage(execution);
+        assert_eq!(insert(&table, 3, 30), Ok(None));
+        let at = Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0 };
+        let join = |place: &Place<X>| {
+            let memory = Faulty::new(place.memory.clone(), self.fault, at);
+            Chained::attach(memory, &place.environment).expect("a table is there")
+        };
+        let places = [world.place(1), world.place(2)];
+        let [first, second] = [join(&places[0]), join(&places[1])];
+        let putter = world.spawn(&places[0], move || insert(&first, 2, 20));
+        let remover = world.spawn(&places[1], move || second.remove(&[3]));
+        assert_eq!(putter.join().finished(), Some(Ok(None)));
+        assert_eq!(remover.join().finished(), Some(Ok(Remove::Removed)));
+        assert_eq!(get(&table, 1), Ok(Some(10)), "an entry is hidden");
+        assert_eq!(get(&table, 2), Ok(Some(20)), "an entry is hidden");
+        let audit = table.audit();
+        assert!(audit.is_clean(), "{:?}", audit.findings);
+    }
+}
+
+#[test]
+fn a_signature_that_lacks_the_bits_of_an_entry_is_caught() {
+    for fault in [Fault::None, Fault::BitsForgotten, Fault::BitsCleared] {
+        let model = Arc::new(Signed { fault });
+        let budget = Budget { accesses: 20_000, ..Budget::executions(2_000).preemptions(2) };
+        for outcome in [LoomEngine.run(&model, &budget), ShuttleEngine::RANDOM.run(&model, &budget)]
+        {
+            println!("{fault:?}: {outcome}");
+            if fault == Fault::None {
+                outcome.expect_pass("signatures");
+                continue;
+            }
+            let failure = outcome.expect_failure("a signature without its bits");
+            assert!(failure.message.contains("hidden"), "{failure}");
+        }
+    }
+}
+
 fn explore(is_lying: bool) -> [Outcome; 2] {
     let model = Arc::new(InsertInsert { is_lying });
     let budget = Budget { accesses: 20_000, ..Budget::executions(20_000).preemptions(2) };
