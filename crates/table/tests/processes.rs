@@ -1,5 +1,6 @@
 //! Real processes on one file, killed where it happens to be.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +35,10 @@ fn act(table: &SharedTable, seed: &mut u64, out: &mut Vec<u8>) -> Result<(), Err
     let mark = random(seed) >> 8;
     let data = value(mark);
     let entry = Entry { key: &key, value: &data, metadata: mark };
+    if random(seed).is_multiple_of(64) {
+        // Of a table whose size is fixed this is none.
+        let _ = table.adjust(Some(1 << (random(seed) % 6)))?;
+    }
     let read = match random(seed) % 6 {
         0 => table.get(&key, out)?,
         1 => table.take(&key, out)?,
@@ -78,15 +83,23 @@ fn start(path: &Path, seed: u64) -> Child {
 }
 
 /// Processes come and are killed while this one works; then nothing is lost, torn or in the way.
-fn storm(kind: Kind, kills: u64) {
+/// Gives how many sizes the table was seen to have.
+fn storm(kind: Kind, kills: u64, (buckets_min, buckets_max): (Option<u64>, Option<u64>)) -> usize {
     let shared_memory = Path::new("/dev/shm");
     let folder =
         if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() };
     let path = folder.unwrap().keep().join("storm");
     // Few records and lines: the dead have to make room for the living.
-    let options =
-        TableOptions { entries: 2 * KEYS, processes: 6, lines: 6, ..TableOptions::default() };
+    let options = TableOptions {
+        entries: 2 * KEYS,
+        processes: 6,
+        lines: 6,
+        buckets_min,
+        buckets_max,
+        ..TableOptions::default()
+    };
     let table = SharedTable::create_file(&path, kind, &options, &CreateOptions::default()).unwrap();
+    let mut sizes = BTreeSet::from([table.stats().buckets]);
     let (mut seed, mut out) = (0x9e37_79b9_7f4a_7c15 ^ kind.id(), Vec::new());
     println!("{}: {kills} kills, seed {seed:#x}", kind.name());
     let mut workers: Vec<Child> = (0..2).map(|worker| start(&path, seed ^ worker)).collect();
@@ -109,6 +122,7 @@ fn storm(kind: Kind, kills: u64) {
         if kill % 4 == 0 {
             let _ = table.recover().unwrap();
         }
+        sizes.insert(table.stats().buckets);
     }
     for mut worker in workers {
         worker.kill().unwrap();
@@ -127,19 +141,33 @@ fn storm(kind: Kind, kills: u64) {
     }
     table.detach();
     std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    sizes.len()
 }
 
 #[test]
 fn kills_anywhere_in_cas_bucket_leave_nothing_behind() {
-    storm(Kind::CasBucket, 120);
+    assert_eq!(storm(Kind::CasBucket, 120, (None, None)), 1);
 }
 
 #[test]
-fn kills_anywhere_in_chained_leave_nothing_behind() {
-    storm(Kind::Chained, 120);
+fn kills_anywhere_in_cas_bucket_while_it_grows_and_shrinks_leave_nothing_behind() {
+    let sizes = storm(Kind::CasBucket, 120, (Some(4), Some(32)));
+    assert!(sizes > 1, "it stayed as it was");
+}
+
+#[test]
+fn kills_anywhere_in_chained_while_it_adjusts_leave_nothing_behind() {
+    let sizes = storm(Kind::Chained, 120, (None, None));
+    assert!(sizes > 1, "it stayed as it was");
 }
 
 #[test]
 fn kills_anywhere_in_robin_hood_leave_nothing_behind() {
-    storm(Kind::RobinHood, 120);
+    assert_eq!(storm(Kind::RobinHood, 120, (None, None)), 1);
+}
+
+#[test]
+fn kills_anywhere_in_robin_hood_while_it_grows_leave_nothing_behind() {
+    let sizes = storm(Kind::RobinHood, 120, (Some(1), Some(8)));
+    assert!(sizes > 1, "it stayed as it was");
 }
