@@ -47,9 +47,9 @@ pub struct Window {
 }
 
 /// How many vectors values are copied to in turn. Where one lies matters: a load whose address ends
-/// in the same 12 bits as a store before it waits for that store's data, here for the last look-up's
-/// miss. One vector in an unlucky place among the row's fields made a worker 2.4 times as slow for
-/// as long as it lived; eight in different places give every row the same share of bad luck.
+/// in the same 12 bits as that of a store before it waits for that store's data, here for the last
+/// look-up's miss. One vector in an unlucky place among the row's fields made a worker 2.4 times as
+/// slow for as long as it lived; eight in different places give every row the same share of luck.
 const VALUES: usize = 8;
 
 /// Capacity of each: a page and an eighth, so that they begin in different eighths of a page.

@@ -164,9 +164,9 @@ pub(crate) fn function_name(text: &str) -> Option<String> {
         return None;
     }
     let (before, rest) = text.split_once("fn ")?;
-    let declares = before
-        .split_whitespace()
-        .all(|word| word == "pub" || word.starts_with("pub(") || word == "const");
+    let declares = before.split_whitespace().all(|word| {
+        word == "pub" || word.starts_with("pub(") || word.ends_with(')') || word == "const"
+    });
     let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     (declares && !name.is_empty()).then_some(name)
 }
