@@ -28,6 +28,10 @@ pub enum Fault {
     BitsForgotten,
     /// One that changes no bit of the signature takes all bits away: a removal that clears.
     BitsCleared,
+    /// A store to a node of `chained` leaves the tag as it was.
+    TagForgotten,
+    /// One that changes no bit of the tag takes all bits away: a removal that clears.
+    TagCleared,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -41,6 +45,8 @@ pub struct Buckets {
     pub buckets: u64,
     /// Slots in each, at most seven.
     pub slots: u64,
+    /// Nodes of `chained` right before the index, in whole cache lines.
+    pub nodes: u64,
 }
 
 /// A memory through which one participant commits a fault.
@@ -58,7 +64,7 @@ const EMPTY: u64 = 1 << 32;
 
 impl Buckets {
     /// For a table without such buckets.
-    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0 };
+    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0, nodes: 0 };
 }
 
 impl<M: Memory> Faulty<M> {
@@ -73,19 +79,27 @@ impl<M: Memory> Faulty<M> {
         within < self.at.buckets * words && within.is_multiple_of(words)
     }
 
-    /// What a store to a head of `chained` stores, whose signature is its lower half.
-    fn signed(&self, at: Offset, value: u64) -> u64 {
-        const SIGNATURE: u64 = u32::MAX as u64;
+    /// What a store to a head or a node of `chained` stores, whose signature or tag is its lower
+    /// half.
+    fn halved(&self, at: Offset, value: u64) -> u64 {
+        const LOWER: u64 = u32::MAX as u64;
         let is_head = at.word().wrapping_sub(self.at.index.word()) < self.at.buckets;
-        let is_faulty = matches!(self.fault, Fault::BitsForgotten | Fault::BitsCleared);
-        if !is_head || !is_faulty {
+        // Every other word before the index is a node, of as many blocks as there may be.
+        let before = self.at.index.word().wrapping_sub(at.word());
+        let is_node = before <= 2 * self.at.nodes && before % 2 == 1;
+        let is_meant = match self.fault {
+            Fault::BitsForgotten | Fault::BitsCleared => is_head,
+            Fault::TagForgotten | Fault::TagCleared => is_node,
+            _ => false,
+        };
+        if !is_meant {
             return value;
         }
         let there = self.memory.load(at, Load::Relaxed);
-        let is_same = (there ^ value) & SIGNATURE == 0;
+        let is_same = (there ^ value) & LOWER == 0;
         match self.fault {
-            Fault::BitsForgotten => value & !SIGNATURE | there & SIGNATURE,
-            Fault::BitsCleared if is_same => value & !SIGNATURE,
+            Fault::BitsForgotten | Fault::TagForgotten => value & !LOWER | there & LOWER,
+            _ if is_same => value & !LOWER,
             _ => value,
         }
     }
@@ -160,7 +174,7 @@ impl<M: Memory> Memory for Faulty<M> {
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
         if self.fault != Fault::StoreOmitted || at != self.at.index {
-            self.memory.store(at, self.signed(at, value), order);
+            self.memory.store(at, self.halved(at, value), order);
         }
     }
 

@@ -70,7 +70,7 @@ impl Model for Killed {
         let table = Chained::create(right, &options, &place.environment).expect("zeroed memory");
         let at = match self.fault {
             Fault::StoreOmitted => Buckets { index: MOVING, ..Buckets::NONE },
-            _ => Buckets { index: table.arena().layout().index(), buckets: 4, slots: 0 },
+            _ => Buckets { index: table.arena().layout().index(), buckets: 4, ..Buckets::NONE },
         };
         let fault = self.fault;
         let through = |memory: &CrashMemory<X::Memory>| Faulty::new(memory.clone(), fault, at);

@@ -32,6 +32,7 @@ impl<X: Execution> Stage<X> {
             slabs: 1,
             slab_units: units,
             block_units_min: 1,
+            side_words: 0,
         };
         let world = World::new(execution, Layout::new(geometry).expect("tiny").word_count());
         let place = world.place(0);

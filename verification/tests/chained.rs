@@ -228,7 +228,7 @@ impl Model for Signed {
     fn run<X: Execution>(&self, execution: &X) {
         let (world, table) = stage(execution);
         assert_eq!(insert(&table, 3, 30), Ok(None));
-        let at = Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0 };
+        let at = Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0, nodes: 4 };
         let join = |place: &Place<X>| {
             let memory = Faulty::new(place.memory.clone(), self.fault, at);
             Chained::attach(memory, &place.environment).expect("a table is there")
@@ -247,8 +247,9 @@ impl Model for Signed {
 }
 
 #[test]
-fn a_signature_that_lacks_the_bits_of_an_entry_is_caught() {
-    for fault in [Fault::None, Fault::BitsForgotten, Fault::BitsCleared] {
+fn a_signature_or_a_tag_that_lacks_the_bits_of_an_entry_is_caught() {
+    let faults = [Fault::BitsForgotten, Fault::BitsCleared, Fault::TagForgotten, Fault::TagCleared];
+    for fault in [Fault::None].into_iter().chain(faults) {
         let model = Arc::new(Signed { fault });
         let budget = Budget { accesses: 20_000, ..Budget::executions(2_000).preemptions(2) };
         for outcome in [LoomEngine.run(&model, &budget), ShuttleEngine::RANDOM.run(&model, &budget)]
@@ -258,7 +259,7 @@ fn a_signature_that_lacks_the_bits_of_an_entry_is_caught() {
                 outcome.expect_pass("signatures");
                 continue;
             }
-            let failure = outcome.expect_failure("a signature without its bits");
+            let failure = outcome.expect_failure("bits that are not there");
             assert!(failure.message.contains("hidden"), "{failure}");
         }
     }

@@ -26,8 +26,8 @@
 //! its word goes on naming the line that claimed it, which has no right to it any more: whoever
 //! unlinks it takes it out of use.
 //!
-//! Until it is published, only the owner that the word names plainly stores into a block; the link
-//! to the next entry of a chain belongs to the owner of the chain's lock.
+//! Until it is published, only the owner that the word names plainly stores into a block. A word
+//! *beside* that of a block, where a table has asked for side words, is the table's own.
 
 #![expect(clippy::cast_possible_truncation, reason = "fields are masked to their widths")]
 

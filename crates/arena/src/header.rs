@@ -7,7 +7,8 @@
 //! word  0 magic         1 word bytes | format version   2 fingerprint of all structures
 //!       3 byte order    4 word count        5 creation time     6-7 boot       8 table kind
 //!       9 hash kind    10-11 hash secret   12 hash signature   13 records | lines
-//!      14 slab units | smallest block units   15 slabs   16 index words   17-20 table's numbers
+//!      14 slab units | smallest block units   15 side words | slabs   16 index words
+//!      17-20 table's numbers
 //!      21 checksum of words 0 to 20           22 root word
 //! ```
 
@@ -78,7 +79,7 @@ impl SegmentHeader {
         words[12] = KeyHasher::new(self.hash, secret).signature();
         words[13] = u64::from(geometry.records) << 32 | u64::from(geometry.lines);
         words[14] = u64::from(geometry.slab_units) << 32 | u64::from(geometry.block_units_min);
-        words[15] = geometry.slabs.into();
+        words[15] = u64::from(geometry.side_words) << 32 | u64::from(geometry.slabs);
         words[16] = geometry.index_words;
         words[17..21].copy_from_slice(&self.table_numbers);
         words[CHECKSUM] = checksum(&words[..CHECKSUM]);
@@ -167,13 +168,15 @@ fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
     let halves = |word: u64| ((word >> 32) as u32, word as u32);
     let (records, lines) = halves(words[13]);
     let (slab_units, block_units_min) = halves(words[14]);
+    let (side_words, slabs) = halves(words[15]);
     Geometry {
         index_words: words[16],
         records,
         lines,
-        slabs: u32::try_from(words[15]).unwrap_or(u32::MAX),
+        slabs,
         slab_units,
         block_units_min,
+        side_words,
     }
 }
 
@@ -181,11 +184,11 @@ fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
 /// table's.
 fn fingerprint(table: u64) -> u64 {
     const STRUCTURES: &str = "header 64: magic word|version fingerprint order words created boot \
-        boot kind hash secret secret signature records|lines slab_units|block_units_min slabs \
-        index numbers*4 checksum root; control 16; record 8: incarnation:32|0:28|state:4 pid \
-        started; line 16: owner new old generation spare reaping reclass 0 added removed; slab \
-        word: class+1; block word, one a granule: generation:40|free used drain:4|owner:12|\
-        start:8; unit 64";
+        boot kind hash secret secret signature records|lines slab_units|block_units_min \
+        side_words|slabs index numbers*4 checksum root; control 16; record 8: incarnation:32|0:28|\
+        state:4 pid started; line 16: owner new old generation spare reaping reclass 0 added \
+        removed; slab word: class+1; block word, one a granule, and side words: generation:40|\
+        free used drain:4|owner:12|start:8; unit 64";
     checksum(&[structure_fingerprint(STRUCTURES), table])
 }
 

@@ -8,6 +8,8 @@
 //! └────────────┴──────────┴─────────────┴──────────────────┴─────────┴─────────┴─────────┴─────────┴────────┘
 //! ```
 //!
+//! Where the geometry asks for *side words*, each block word is followed by a word of the table's.
+//!
 //! A process keeps its own copy of the layout from the moment it attaches: whatever later happens
 //! to the header cannot lead an access astray.
 
@@ -40,6 +42,8 @@ pub struct Geometry {
     /// Units of the smallest block, a power of two up to 256: one granule, which has one block
     /// word.
     pub block_units_min: u32,
+    /// Words of the table's own beside each block word: 0 or 1.
+    pub side_words: u32,
 }
 
 /// Offsets and counts of a segment, range-checked once.
@@ -55,6 +59,8 @@ pub struct Layout {
     slabs: Offset,
     slab_shift: u32,
     granule_shift: u32,
+    /// Words from one block word to the next, by their exponent.
+    side_shift: u32,
     first_unit: u32,
     units: u32,
     word_count: u64,
@@ -75,6 +81,7 @@ impl Layout {
         within("participant lines", geometry.lines.into(), 1, BlockWord::OWNER_MAX.into())?;
         within("slabs", geometry.slabs.into(), 1, 1 << 26)?;
         within("slab units", geometry.slab_units.into(), 1, 1 << 16)?;
+        within("side words", geometry.side_words.into(), 0, 1)?;
         let granule_max = 1 << BlockWord::START_BITS;
         within("smallest block units", geometry.block_units_min.into(), 1, granule_max)?;
         for (quantity, value) in [
@@ -100,7 +107,7 @@ impl Layout {
         let slab_words = lines + u64::from(geometry.lines) * LINE_WORDS;
         let hints = slab_words + lined(geometry.slabs.into());
         let block_words = hints + lined(u64::from(geometry.slabs) * Self::slab_hints(geometry));
-        let index = block_words + lined(blocks);
+        let index = block_words + lined(blocks << geometry.side_words);
         let slabs = index + lined(geometry.index_words);
         let data_units = u64::from(geometry.slabs) * u64::from(geometry.slab_units);
         let word_count = slabs.word() + data_units * UNIT_WORDS;
@@ -117,6 +124,7 @@ impl Layout {
             slabs,
             slab_shift,
             granule_shift: geometry.block_units_min.trailing_zeros(),
+            side_shift: geometry.side_words,
             first_unit: u32::try_from(slabs.word() / UNIT_WORDS).unwrap_or(u32::MAX),
             units: u32::try_from(data_units).unwrap_or(0),
             word_count,
@@ -186,6 +194,17 @@ impl Layout {
         self.granule(block).map(|granule| self.numbered_block_word(granule))
     }
 
+    /// The table's own word beside that of the block that starts here, in the same cache line;
+    /// `None` if no block can start here, or there are no such words. Takes any bit pattern.
+    ///
+    /// Nobody but the table reads or writes it; it is zero at first and keeps what it holds when
+    /// its block is freed.
+    #[inline(always)]
+    pub fn side_word(&self, block: Block) -> Option<Offset> {
+        let beside = |at: Offset| at + 1;
+        self.block_word(block).filter(|_| self.side_shift != 0).map(beside)
+    }
+
     /// The number of the granule in which a block starts, and of its word. Takes any bit pattern.
     #[inline(always)]
     pub(crate) fn granule(&self, block: Block) -> Option<u32> {
@@ -208,7 +227,7 @@ impl Layout {
     /// The block word with this number over all slabs.
     #[inline(always)]
     pub(crate) fn numbered_block_word(&self, number: u32) -> Offset {
-        self.block_words + u64::from(number)
+        self.block_words + (u64::from(number) << self.side_shift)
     }
 
     /// The block that starts so many units into the granule with this number; `None` where none
@@ -227,9 +246,9 @@ impl Layout {
 
     /// The block words of a slab.
     pub(crate) fn slab_block_words(&self, slab: u32) -> impl Iterator<Item = Offset> {
-        let words = Self::slab_blocks_max(self.geometry);
-        let first = self.block_words + u64::from(slab) * words;
-        (0..words).map(move |word| first + word)
+        let (words, shift) = (Self::slab_blocks_max(self.geometry), self.side_shift);
+        let first = self.block_words + ((u64::from(slab) * words) << shift);
+        (0..words).map(move |word| first + (word << shift))
     }
 
     /// The hint words of a slab.
@@ -300,14 +319,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn geometry() -> impl Strategy<Value = Geometry> {
-        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, 0..9_u32).prop_map(
-            |(index_words, records, lines, slabs, slab, least)| Geometry {
+        (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, (0..9_u32, 0..2_u32)).prop_map(
+            |(index_words, records, lines, slabs, slab, (least, side_words))| Geometry {
                 index_words,
                 records,
                 lines,
                 slabs,
                 slab_units: 1 << slab.max(least),
                 block_units_min: 1 << least,
+                side_words,
             },
         )
     }
@@ -332,6 +352,13 @@ mod tests {
                     .collect();
                 prop_assert!(words.is_sorted_by(|one, next| one < next), "no two share a word");
                 prop_assert!(words.iter().all(|&at| at.is_some_and(|at| at < layout.index())));
+                let side = |number| layout.side_word(layout.block(slab, class, number));
+                for (number, &at) in (0..=last).zip(&words) {
+                    let beside = at.map(|at| at + 1).filter(|_| geometry.side_words == 1);
+                    prop_assert_eq!(side(number), beside);
+                    prop_assert!(beside.is_none_or(|at| at < layout.index()));
+                    prop_assert!(!words.contains(&beside) || beside.is_none(), "a word of its own");
+                }
             }
             prop_assert_eq!(layout.index().word() % UNIT_WORDS, 0);
         }
@@ -356,6 +383,7 @@ mod tests {
             slabs: 1,
             slab_units: 4,
             block_units_min: 1,
+            side_words: 0,
         };
         assert!(Layout::new(geometry).is_ok());
         for wrong in [
@@ -365,6 +393,7 @@ mod tests {
             Geometry { slabs: 0, ..geometry },
             Geometry { slab_units: 3, ..geometry },
             Geometry { block_units_min: 8, ..geometry },
+            Geometry { side_words: 2, ..geometry },
             Geometry { slabs: 1 << 26, slab_units: 1 << 16, ..geometry },
         ] {
             assert!(matches!(Layout::new(wrong), Err(SegmentError::Size { .. })), "{wrong:?}");

@@ -29,6 +29,7 @@
 //!     slabs: 1,
 //!     slab_units: 16,
 //!     block_units_min: 1,
+//!     side_words: 0,
 //! };
 //! let header = SegmentHeader {
 //!     table_kind: 77,

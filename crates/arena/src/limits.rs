@@ -53,6 +53,7 @@ fn largest(up_to: u32, set: impl Fn(&mut Geometry, u32)) -> u64 {
             slabs: 1,
             slab_units: 1,
             block_units_min: 1,
+            side_words: 0,
         };
         set(&mut geometry, number);
         if Layout::new(geometry).is_ok() { fits = number } else { exceeds = number }

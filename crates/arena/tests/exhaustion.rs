@@ -17,6 +17,7 @@ fn arena(slabs: u32) -> Arena<HeapMemory> {
         slabs,
         slab_units: 16,
         block_units_min: 1,
+        side_words: 0,
     };
     let header = SegmentHeader {
         table_kind: 1,

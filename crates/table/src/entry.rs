@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! word 0  hash of the key            where it lives and how its tag reads, without the key
-//!      1  key bytes (8) │ value bytes (24) │ next block (32, `chained` alone)
+//!      1  key bytes (8) │ value bytes (24) │ 0 (32)
 //!      2  the caller's metadata
 //!      3… key, padded with zero bytes to whole words
 //!      …  value, likewise
 //! ```
 //!
-//! A 32-byte key and a 200-byte value fill 256 bytes exactly. All but `next` is immutable from
+//! A 32-byte key and a 200-byte value fill 256 bytes exactly. It does not change from
 //! publication to the wipe.
 
 use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
@@ -178,26 +178,6 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.read_key(shape, &mut key);
         self.read_value(shape, &mut value);
         OwnedEntry { key, value, metadata: self.metadata(), version }
-    }
-
-    /// The block after this one in a chain.
-    #[inline(always)]
-    pub(crate) fn next(&self) -> u64 {
-        self.memory.load(self.at + 1, Load::Acquire) >> 32
-    }
-
-    /// The word that has the block after this one in its upper half.
-    #[inline(always)]
-    pub(crate) fn link(&self) -> Offset {
-        self.at + 1
-    }
-
-    /// Links another block after this one. Only under the lock of the chain.
-    #[inline(always)]
-    #[track_caller]
-    pub(crate) fn set_next(&self, next: u64, order: Store) {
-        let lengths = self.memory.load(self.at + 1, Load::Relaxed) & u64::from(u32::MAX);
-        self.memory.store(self.at + 1, lengths | next << 32, order);
     }
 }
 

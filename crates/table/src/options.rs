@@ -124,6 +124,7 @@ impl TableOptions {
             slabs: shape.slabs,
             slab_units: shape.slab_units,
             block_units_min: shape.block_units_min,
+            side_words: 0,
         }
     }
 }

@@ -90,6 +90,7 @@ impl HeapOptions {
             slabs,
             slab_units,
             block_units_min: least,
+            side_words: 0,
         })
     }
 

@@ -281,7 +281,7 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         "cas_bucket 4: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
          header version:40|mode:3|live:21; slot tag^epoch:32|block:32; areas by size, first lines, \
          rest; vacant epoch:32|0, epoch:32|1, 2; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; \
+         entry hash, key:8|value:24|0:32, metadata, key, value; \
          numbers buckets_min slots buckets_max adjusts",
     );
 

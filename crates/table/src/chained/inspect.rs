@@ -6,6 +6,7 @@ use std::fmt;
 use shm_arena::{Block, Index, Load, Memory};
 
 use super::Chained;
+use super::head::Tag;
 use crate::contract::{Audit, Cursor, Error, Recovery, Resizing, Stats, Table};
 use crate::entry::EntryView;
 
@@ -94,7 +95,10 @@ impl<M: Memory> Chained<M> {
                 if hash != found.entry.hash() || self.bucket(hash) != bucket {
                     audit.find(format!("bucket {bucket}: {:?} belongs elsewhere", found.block));
                 }
-                if !signature.may_have(hash) {
+                if found.node.tag != Tag::of(hash) {
+                    audit.find(format!("bucket {bucket}: {:?} has another tag", found.block));
+                }
+                if !signature.may_have(Tag::of(hash)) {
                     audit.find(format!("bucket {bucket}: {signature:?} lacks {:?}", found.block));
                 }
                 if keys.contains(&key) {

@@ -1,12 +1,12 @@
 //! The lock: taken from nobody or from the dead, and what its owner may do to a chain.
 
-use shm_arena::{Backoff, Claimed, Identity, Lease, Load, Memory, RecordIndex, Rmw, Store};
+use shm_arena::{Backoff, Block, Claimed, Identity, Lease, Load, Memory, RecordIndex, Rmw, Store};
 
-use super::head::Head;
+use super::head::{Head, Node, Tag};
 use super::inspect::Chains;
 use super::{Chained, Found, LOCK_WAIT_MS_MAX, Link};
 use crate::contract::Error;
-use crate::entry::{EntryView, Prepared};
+use crate::entry::Prepared;
 
 /// The lock, held by the leased line.
 pub(super) struct Locked<'a, M: Memory> {
@@ -179,14 +179,24 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Points a link elsewhere: the one store by which a chain loses an entry, or exchanges it.
     ///
-    /// INVARIANT(I6): the other half of the word stays. In a head that is the signature, in which
-    /// the bits of what leaves may be another entry's as well.
+    /// INVARIANT(I6): the other half of the word stays. In a node that is its tag, in a head the
+    /// signature, in which the bits of what leaves may be another entry's as well.
     #[inline(always)]
     pub(super) fn relink(&self, link: Link, to: u64) {
         let memory = self.table.memory();
         let kept = memory.load(link.0, Load::Relaxed) & u64::from(u32::MAX);
         // ORDERING(L3): release, so that a death after it leaves a whole entry behind it.
         memory.store(link.0, kept | to << 32, Store::Release);
+    }
+
+    /// Writes the node of an entry that is in no chain.
+    #[inline(always)]
+    #[track_caller]
+    pub(super) fn set_node(&self, block: Block, node: Node, order: Store) {
+        // A block that was claimed, or found in a chain, has one.
+        if let Some(at) = self.table.arena.layout().side_word(block) {
+            self.table.memory().store(at, node.bits(), order);
+        }
     }
 
     /// Changes a head: the one store by which a chain gets an entry, together with its bits.
@@ -206,10 +216,9 @@ impl<'a, M: Memory> Locked<'a, M> {
     ) -> Result<(), Error> {
         let claimed = self.write(prepared)?;
         let block = claimed.block();
-        if let Some(entry) = EntryView::new(&self.table.arena, block) {
-            entry.set_next(head.first, Store::Relaxed);
-        }
-        self.set_head(bucket, head.behind(block.unit().into(), prepared.hash));
+        let tag = Tag::of(prepared.hash);
+        self.set_node(block, Node { next: head.first, tag }, Store::Relaxed);
+        self.set_head(bucket, head.behind(block.unit().into(), tag));
         self.lease.published(claimed);
         let entries = self.table.count_added();
         // The entry is in. Damage that growing meets, the next verb reports.
@@ -254,9 +263,7 @@ impl<'a, M: Memory> Locked<'a, M> {
         let located = self.lease.locate(found.block);
         let claimed = self.write(prepared)?;
         let block = claimed.block();
-        if let Some(entry) = EntryView::new(&self.table.arena, block) {
-            entry.set_next(found.entry.next(), Store::Relaxed);
-        }
+        self.set_node(block, found.node, Store::Relaxed);
         let Some(intended) = located.and_then(|located| self.lease.intend(located, || true)) else {
             self.lease.abandon(claimed, prepared.shape.words(), || {});
             let word = found.block.offset().word();
@@ -277,7 +284,7 @@ impl<'a, M: Memory> Locked<'a, M> {
             let word = found.block.offset().word();
             return Err(Error::Corrupt { what: "linked block", word });
         };
-        self.relink(found.link, found.entry.next());
+        self.relink(found.link, found.node.next);
         self.lease.retire(intended, found.shape.words(), || {});
         let entries = self.table.count().saturating_sub(1);
         self.table.set_count(entries);

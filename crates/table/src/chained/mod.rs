@@ -17,20 +17,23 @@
 //!              3   count of the entries
 //! index word b     head of bucket b: block of its first entry (32), 0 = none │ signature (32);
 //!                  words up to the largest size
-//! entry word 1     upper half: block of the next entry, 0 = none (see `entry`)
+//! side word        beside the word of an entry's block: block of the next entry (32), 0 = none │
+//!                  tag (32), the upper half of its hash; together its *node*
 //! ```
 //!
-//! The *signature* is a Bloom filter: two of 32 bits for each entry of the chain, chosen by the
-//! highest bits of its hash. Where a key's bits are not all there, its chain lacks it, and nobody
-//! has to fetch entries to learn so.
+//! A walk along a chain goes from node to node, which lie close together, and fetches the entries
+//! alone whose tag is the key's. The *signature* spares even that: a Bloom filter, two of 32 bits
+//! for each entry of the chain, chosen by the highest bits of its tag. Where a key's bits are not
+//! all there, its chain lacks it.
 //!
 //! # Operations
 //!
 //! Each verb takes the lock, looks at one head, walks its chain unless the signature says that the
-//! key is absent, and gives the lock back. *insert* writes an entry whose next is the first one and
-//! stores it as the first, its bits added to the signature by the same store. *remove* stores the
-//! entry's next in what pointed to it. *replace* writes an entry whose next is the old one's and
-//! stores it in what pointed to the old one. *get* and *take* copy the value out under the lock.
+//! key is absent, and gives the lock back. *insert* writes an entry, and a node whose next is the
+//! first one, and stores it as the first, its bits added to the signature by the same store.
+//! *remove* stores the entry's next in what pointed to it. *replace* writes an entry and a node
+//! whose next is the old one's and stores it in what pointed to the old one. *get* and *take* copy
+//! the value out under the lock.
 //!
 //! *remove* leaves the bits of what it removes, which may be others' as well: they cost walks in
 //! vain, and no wrong answer. An insertion that has walked the whole chain in vain stores the bits
@@ -53,7 +56,8 @@
 //! - I4: a block is free, or in one chain, or named by its owner's line, or by `moving`.
 //! - I5: while the size is settled, each entry is in the chain of its hash, and heads beyond the
 //!   size have none.
-//! - I6: at every instant the signature of a head has the bits of every entry in its chain.
+//! - I6: at every instant the signature of a head has the bits of every entry in its chain, and the
+//!   node of each the tag of its hash.
 //!
 //! # Orderings
 //!
@@ -94,7 +98,8 @@
 //!
 //! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
 //! 1024 buckets at least, growth above two entries a bucket, shrinking below a half. Different:
-//! offsets for pointers, stored hashes, signatures, takeover, powers of two, doubling and halving.
+//! offsets for pointers, links and tags apart from the entries, signatures, takeover, powers of
+//! two, doubling and halving.
 
 mod head;
 mod inspect;
@@ -119,10 +124,10 @@ use crate::contract::{
 use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::TableOptions;
-use head::Head;
+use head::{Head, Node};
 use lock::Locked;
 use resize::Size;
-use search::{Purpose, Sought};
+use search::Sought;
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
@@ -162,12 +167,14 @@ const CAPABILITIES: Capabilities = Capabilities {
 struct Found<'a, M> {
     link: Link,
     block: Block,
+    node_at: Offset,
+    node: Node,
     shape: EntryShape,
     entry: EntryView<'a, M>,
 }
 
-/// The word that points to an entry in its upper half: the head of the chain, or that of the entry
-/// before.
+/// The word that points to an entry in its upper half: the head of the chain, or the node of the
+/// entry before.
 #[derive(Clone, Copy)]
 struct Link(Offset);
 
@@ -230,21 +237,38 @@ impl<M: Memory> Chained<M> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
         self.prefetch(hash);
-        self.under_lock(|_| match self.find(self.bucket(hash), (hash, key), Purpose::Read)? {
+        self.under_lock(|_| match self.find(self.bucket(hash), (hash, key))? {
             Sought::Found(found) => read(Some(found)),
             Sought::Absent(_) => read(None),
         })
     }
 
+    /// The node of the entry that a link points to.
     #[inline(always)]
-    fn entry_at(&self, link: Link, next: u64) -> Result<Found<'_, M>, Error> {
+    fn node_at(&self, next: u64) -> Result<(Offset, Node), Error> {
+        let at = u32::try_from(next)
+            .ok()
+            .and_then(|unit| self.arena.layout().side_word(Block::new(unit)))
+            .ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })?;
+        // Ordered by the lock.
+        Ok((at, Node::from_bits(self.memory().load(at, Load::Relaxed))))
+    }
+
+    /// The entry that a link points to, whose node is this one.
+    #[inline(always)]
+    fn entry_at(
+        &self,
+        link: Link,
+        next: u64,
+        (node_at, node): (Offset, Node),
+    ) -> Result<Found<'_, M>, Error> {
         let unit = u32::try_from(next).ok();
         let view = unit.and_then(|unit| {
             let block = Block::new(unit);
             let entry = EntryView::new(&self.arena, block)?;
-            Some(Found { link, block, shape: entry.shape()?, entry })
+            Some(Found { link, block, node_at, node, shape: entry.shape()?, entry })
         });
-        view.ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })
+        view.ok_or(Error::Corrupt { what: "entry of a chain", word: next.wrapping_mul(8) })
     }
 
     /// Visits one chain. Only under the lock, or on a quiescent table.
@@ -259,10 +283,9 @@ impl<M: Memory> Chained<M> {
             if next == 0 {
                 return Ok(());
             }
-            let found = self.entry_at(link, next)?;
-            link = Link(found.entry.link());
-            next = found.entry.next();
-            visit(found)?;
+            let (at, node) = self.node_at(next)?;
+            visit(self.entry_at(link, next, (at, node))?)?;
+            (link, next) = (Link(at), node.next);
         }
         Err(self.endless(bucket))
     }
@@ -300,7 +323,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<Effect, Error> {
         let bucket = self.bucket(prepared.hash);
         let sought = (prepared.hash, prepared.entry.key);
-        let found = match self.find(bucket, sought, Purpose::Change)? {
+        let found = match self.find(bucket, sought)? {
             Sought::Found(found) => found,
             Sought::Absent(head) => {
                 match rule {
@@ -335,9 +358,9 @@ impl<M: Memory> Chained<M> {
 impl<M: Memory> ArenaDesign<M> for Chained<M> {
     const DESIGN: Kind = Kind::Chained;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "chained 3: lock incarnation:32|record:16|line+1:16, size now:8|target:8, moving, count; \
-         head signature:32|block:32, signature by hash bits 54 and 59; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; \
+        "chained 4: lock incarnation:32|record:16|line+1:16, size now:8|target:8, moving, count; \
+         head signature:32|block:32, signature by tag bits 22 and 27; side tag:32|next:32; \
+         entry hash, key:8|value:24|0:32, metadata, key, value; \
          numbers buckets buckets_max adjusts",
     );
 
@@ -355,7 +378,7 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
             }
         }
         let numbers = [buckets.min(buckets_max), buckets_max, options.adjusts.into(), 0];
-        Ok((numbers, options.geometry(shape, buckets_max)))
+        Ok((numbers, Geometry { side_words: 1, ..options.geometry(shape, buckets_max) }))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
@@ -369,6 +392,9 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
             return Err(SegmentError::header("buckets", found, arena.geometry().index_words));
         }
         let geometry = arena.geometry();
+        if geometry.side_words != 1 {
+            return Err(SegmentError::header("side words", geometry.side_words, 1));
+        }
         let slab_blocks = u64::from(geometry.slab_units / geometry.block_units_min);
         Ok(Self {
             exponent_max: buckets_max.trailing_zeros(),
@@ -461,7 +487,7 @@ impl<M: Memory> Table for Chained<M> {
         let hash = self.arena.hasher().hash(key);
         self.prefetch(hash);
         self.under_lock(|locked| {
-            let found = match self.find(self.bucket(hash), (hash, key), Purpose::Change)? {
+            let found = match self.find(self.bucket(hash), (hash, key))? {
                 Sought::Found(found) => Some(found),
                 Sought::Absent(_) => None,
             };

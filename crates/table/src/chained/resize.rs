@@ -2,7 +2,7 @@
 
 use shm_arena::{Block, Fence, Load, Memory, Offset, Store};
 
-use super::head::{Head, Signature};
+use super::head::{Head, Node, Signature, Tag};
 use super::lock::Locked;
 use super::{Chained, Link};
 use crate::contract::Error;
@@ -187,18 +187,17 @@ impl<'a, M: Memory> Locked<'a, M> {
                 }
                 return Ok(behind);
             }
-            let found = table.entry_at(link, next)?;
-            let hash = found.entry.hash();
-            let home = hash & mask(target);
+            let node = table.node_at(next)?;
+            let found = table.entry_at(link, next, node)?;
+            let home = found.entry.hash() & mask(target);
             behind += u64::from(home <= bucket);
-            let block = found.block.unit().into();
-            next = found.entry.next();
+            next = found.node.next;
             if home == bucket {
-                signature = signature.with(hash);
-                link = Link(found.entry.link());
+                signature = signature.with(found.node.tag);
+                link = Link(found.node_at);
                 continue;
             }
-            table.set_moving(block);
+            table.set_moving(found.block.unit().into());
             self.relink(link, next);
             self.push(home, found.block, found.entry);
         }
@@ -207,11 +206,11 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Links an entry that is in no chain at the head of one.
     fn push(&self, bucket: u64, block: Block, entry: EntryView<'a, M>) {
-        let head = self.table.head_of(bucket);
+        let (head, tag) = (self.table.head_of(bucket), Tag::of(entry.hash()));
         // ORDERING(L4): release, behind the step that took the block out of its chain: before that,
-        // a new end of this entry would cut off what comes after it there.
-        entry.set_next(head.first, Store::Release);
-        self.set_head(bucket, head.behind(block.unit().into(), entry.hash()));
+        // a new next of this one would cut off what comes after it there.
+        self.set_node(block, Node { next: head.first, tag }, Store::Release);
+        self.set_head(bucket, head.behind(block.unit().into(), tag));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use shm_arena::{Block, Memory};
 
-use super::head::{Head, Signature};
+use super::head::{Head, Signature, Tag};
 use super::{Chained, Found, Link};
 use crate::contract::Error;
 
@@ -15,13 +15,6 @@ pub(super) enum Sought<'a, M> {
     Absent(Head),
 }
 
-/// What a verb is about to do with the entry that it looks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Read,
-    Change,
-}
-
 impl<M: Memory> Chained<M> {
     /// Looks for a key in its chain, unless the signature rules it out.
     #[inline(always)]
@@ -29,46 +22,39 @@ impl<M: Memory> Chained<M> {
         &self,
         bucket: u64,
         (hash, key): (u64, &[u8]),
-        purpose: Purpose,
     ) -> Result<Sought<'_, M>, Error> {
-        let head = self.head_of(bucket);
+        let (head, tag) = (self.head_of(bucket), Tag::of(hash));
         // INVARIANT(I6): the signature has the bits of every entry.
-        if !head.signature.may_have(hash) {
+        if !head.signature.may_have(tag) {
             return Ok(Sought::Absent(head));
         }
+        self.prefetch_entry(head.first);
         let mut link = Link(self.head(bucket));
         let (mut next, mut signature) = (head.first, Signature::EMPTY);
         for _ in 0..self.links_max {
             if next == 0 {
                 return Ok(Sought::Absent(Head { signature, ..head }));
             }
-            self.prefetch_entry(next, purpose, next == head.first);
-            let found = self.entry_at(link, next)?;
-            let found_hash = found.entry.hash();
-            if found_hash == hash && found.entry.has_key(found.shape, key) {
-                return Ok(Sought::Found(found));
+            let (at, node) = self.node_at(next)?;
+            if node.tag == tag {
+                let found = self.entry_at(link, next, (at, node))?;
+                if found.entry.has_key(found.shape, key) {
+                    return Ok(Sought::Found(found));
+                }
             }
-            signature = signature.with(found_hash);
-            link = Link(found.entry.link());
-            next = found.entry.next();
+            signature = signature.with(node.tag);
+            (link, next) = (Link(at), node.next);
         }
         Err(self.endless(bucket))
     }
 
-    /// Asks for all of an entry before its first line tells whether it is the one: what a verb then
-    /// copies or wipes has come together with that line. Whoever changes the entry needs the word
-    /// of its block too. Reads ask for the first entry alone: they gain less from the lines of a
-    /// later one than they lose by those of one that they pass over.
+    /// Asks for all of an entry before its node tells whether it is the one: what a verb compares,
+    /// copies or wipes is on its way meanwhile. Of a chain's first entry alone: what is gained with
+    /// later ones is lost by the lines of those that are passed over.
     #[inline(always)]
-    fn prefetch_entry(&self, next: u64, purpose: Purpose, is_first: bool) {
+    fn prefetch_entry(&self, next: u64) {
         #[expect(clippy::cast_possible_truncation, reason = "a hint")]
         let block = Block::new(next as u32);
-        let is_change = purpose == Purpose::Change;
-        if is_first || is_change {
-            self.memory().prefetch(block.offset() + 8, 24);
-        }
-        if is_change && let Some(word) = self.arena.layout().block_word(block) {
-            self.memory().prefetch(word, 1);
-        }
+        self.memory().prefetch(block.offset(), 32);
     }
 }

@@ -343,7 +343,7 @@ impl<M: Memory> ArenaDesign<M> for RobinHood<M> {
         "robin_hood 2: root exponent:63|growing:1, frontier; \
          header busy:1|mode:2|line:12|version:49; slot reach:6|tag:4|count:26|block:28; \
          headers of 8 words, slots, descriptors of 16; \
-         entry hash, key:8|value:24|next:32, metadata, key, value; \
+         entry hash, key:8|value:24|0:32, metadata, key, value; \
          numbers pages slots pages_max adjusts",
     );
 
