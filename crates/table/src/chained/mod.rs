@@ -246,9 +246,9 @@ impl<M: Memory> Chained<M> {
     /// The node of the entry that a link points to.
     #[inline(always)]
     fn node_at(&self, next: u64) -> Result<(Offset, Node), Error> {
-        let at = u32::try_from(next)
-            .ok()
-            .and_then(|unit| self.arena.layout().side_word(Block::new(unit)))
+        let block = u32::try_from(next).ok().map(Block::new);
+        let at = block
+            .and_then(|block| self.arena.layout().side_word(block))
             .ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })?;
         // Ordered by the lock.
         Ok((at, Node::from_bits(self.memory().load(at, Load::Relaxed))))
@@ -262,11 +262,9 @@ impl<M: Memory> Chained<M> {
         next: u64,
         (node_at, node): (Offset, Node),
     ) -> Result<Found<'_, M>, Error> {
-        let unit = u32::try_from(next).ok();
-        let view = unit.and_then(|unit| {
-            let block = Block::new(unit);
-            let entry = EntryView::new(&self.arena, block)?;
-            Some(Found { link, block, node_at, node, shape: entry.shape()?, entry })
+        let view = u32::try_from(next).ok().map(Block::new).and_then(|block| {
+            let (entry, shape) = EntryView::shaped(&self.arena, block)?;
+            Some(Found { link, block, node_at, node, shape, entry })
         });
         view.ok_or(Error::Corrupt { what: "entry of a chain", word: next.wrapping_mul(8) })
     }
