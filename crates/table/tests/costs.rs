@@ -110,17 +110,17 @@ get, a miss: 10 0 0 1 1
 look_up: 44 0 0 1 6
 get_many of one: 52 0 0 1 5
 insert, a new key: 10 34 2 1 8
-remove: 20 37 3 2 10
+remove: 20 38 2 2 10
 put, a new key: 10 34 2 1 8
-take: 45 37 3 2 10
+take: 45 38 2 2 10
 insert, a present key: 43 0 0 1 6
-put, a present key: 19 69 4 3 13
-replace: 19 69 4 3 13
+put, a present key: 19 70 3 3 13
+replace: 19 70 3 3 13
 look_up again: 44 0 0 1 6
-compare_exchange: 20 69 4 3 13
+compare_exchange: 20 70 3 3 13
 compare_exchange, changed: 17 0 0 1 3
 look_up once more: 44 0 0 1 6
-remove_if: 23 36 5 2 11
+remove_if: 23 37 4 2 11
 reserve and put: 10 9 2 1 5
 ",
     );

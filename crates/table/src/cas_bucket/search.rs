@@ -1,6 +1,6 @@
 //! Finding an entry, and reading it out.
 
-use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw};
+use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw, Store};
 
 use super::areas::Bucket;
 use super::root::Root;
@@ -292,17 +292,18 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// Empties a slot, of a bucket in this epoch, whose live bit is clear and whose block the
-    /// caller owns.
+    /// caller owns; once, since from then on the slot is anybody's.
+    #[inline(always)]
     pub(super) fn empty_slot(&self, at: Offset, slot: Slot, epoch: u32) {
+        let empty = Slot::empty(epoch).bits();
+        if self.areas.is_fixed() {
+            // ORDERING(W4): release, pairs with W1. Only the block's owner changes this word.
+            self.memory().store(at, empty, Store::Release);
+            return;
+        }
         // ORDERING(W4): release, pairs with W1. Only the block's owner changes this word while the
         // bucket is in use, so the exchange fails only where it is empty already, or cleaned.
-        let _ = self.memory().compare_exchange(
-            at,
-            slot.bits(),
-            Slot::empty(epoch).bits(),
-            Rmw::Release,
-            Load::Relaxed,
-        );
+        let _ = self.memory().compare_exchange(at, slot.bits(), empty, Rmw::Release, Load::Relaxed);
     }
 
     /// The slots that name a block where its hash belongs. `None`: the index kept changing, or is
