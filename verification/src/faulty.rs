@@ -32,6 +32,8 @@ pub enum Fault {
     TagForgotten,
     /// One that changes no bit of the tag takes all bits away: a removal that clears.
     TagCleared,
+    /// A block is taken out of use by a store, whether or not somebody else took it before.
+    TakenBlindly,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -45,8 +47,9 @@ pub struct Buckets {
     pub buckets: u64,
     /// Slots in each, at most seven.
     pub slots: u64,
-    /// Nodes of `chained` right before the index, in whole cache lines.
-    pub nodes: u64,
+    /// Words of blocks right before the index, in whole cache lines; in `chained` every other one
+    /// is a node.
+    pub block_words: u64,
 }
 
 /// A memory through which one participant commits a fault.
@@ -61,10 +64,11 @@ pub struct Faulty<M> {
 const LIVE: u64 = (1 << 21) - 1;
 const VERSION: u64 = 1 << 24;
 const EMPTY: u64 = 1 << 32;
+const BLOCK_GENERATION: u32 = 24;
 
 impl Buckets {
     /// For a table without such buckets.
-    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0, nodes: 0 };
+    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0, block_words: 0 };
 }
 
 impl<M: Memory> Faulty<M> {
@@ -79,14 +83,16 @@ impl<M: Memory> Faulty<M> {
         within < self.at.buckets * words && within.is_multiple_of(words)
     }
 
+    fn is_of_blocks(&self, at: Offset) -> bool {
+        (1..=self.at.block_words).contains(&self.at.index.word().wrapping_sub(at.word()))
+    }
+
     /// What a store to a head or a node of `chained` stores, whose signature or tag is its lower
     /// half.
     fn halved(&self, at: Offset, value: u64) -> u64 {
         const LOWER: u64 = u32::MAX as u64;
         let is_head = at.word().wrapping_sub(self.at.index.word()) < self.at.buckets;
-        // Every other word before the index is a node, of as many blocks as there may be.
-        let before = self.at.index.word().wrapping_sub(at.word());
-        let is_node = before <= 2 * self.at.nodes && before % 2 == 1;
+        let is_node = self.is_of_blocks(at) && !at.word().is_multiple_of(2);
         let is_meant = match self.fault {
             Fault::BitsForgotten | Fault::BitsCleared => is_head,
             Fault::TagForgotten | Fault::TagCleared => is_node,
@@ -191,6 +197,11 @@ impl<M: Memory> Memory for Faulty<M> {
             && let Some(outcome) = self.exchange_header(at, current, new)
         {
             return outcome;
+        }
+        let leaves_use = current >> BLOCK_GENERATION != new >> BLOCK_GENERATION;
+        if self.fault == Fault::TakenBlindly && self.is_of_blocks(at) && leaves_use {
+            self.memory.store(at, new, Store::Release);
+            return Ok(current);
         }
         self.memory.compare_exchange(at, current, new, success, failure)
     }

@@ -228,7 +228,8 @@ impl Model for Signed {
     fn run<X: Execution>(&self, execution: &X) {
         let (world, table) = stage(execution);
         assert_eq!(insert(&table, 3, 30), Ok(None));
-        let at = Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0, nodes: 4 };
+        let at =
+            Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0, block_words: 8 };
         let join = |place: &Place<X>| {
             let memory = Faulty::new(place.memory.clone(), self.fault, at);
             Chained::attach(memory, &place.environment).expect("a table is there")
