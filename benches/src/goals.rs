@@ -8,6 +8,7 @@ use crate::results::Record;
 use crate::row::RowName;
 use crate::scaling::Scaling;
 use crate::statistics::Summary;
+use crate::transfer::Transfer;
 use crate::workload::Workload;
 
 /// What a run says about a goal.
@@ -168,9 +169,28 @@ impl<'a> Run<'a> {
         other: RowName,
         table: RowName,
     ) -> Option<Known> {
-        let other = ratio(self.cell(workload, other, processes)?);
-        let table = ratio(self.cell(workload, table, processes)?);
-        Some(Known::quotient(other, table))
+        let cells = [other, table].map(|row| self.cell(workload, row, processes));
+        let [Some(other), Some(table)] = cells else { return None };
+        let factor = Known::quotient(ratio(other), ratio(table));
+        let conclusive = factor.conclusive && !have_moved(other, table);
+        Some(Known { conclusive, ..factor })
+    }
+
+    /// Time of an operation of each of two workers, against that of one alone in a cell of its own.
+    pub fn against_alone(self, workload: Workload, table: RowName) -> Option<Known> {
+        let time = |processes| {
+            let record = self.cell(workload, table, processes)?;
+            let Record { ns_per_op: value, ns_low: low, ns_high: high, conclusive, .. } = *record;
+            Some(Known { value, low, high, conclusive })
+        };
+        Some(Known::quotient(time(2)?, time(1)?))
+    }
+
+    /// The time that lines took from one processor to the other in a row's cell of two workers.
+    pub fn transfer(self, workload: Workload, row: RowName) -> Option<String> {
+        let Transfer { ns, least_ns, most_ns } = self.cell(workload, row, 2)?.transfer?;
+        let range = format!("{least_ns:.0} to {most_ns:.0}");
+        Some(format!("a line came to {} in {ns:.0} ns ({range})", row.label()))
     }
 
     /// Time of an operation of each of two workers beside the other, against alone, from windows in
@@ -204,6 +224,12 @@ impl<'a> Run<'a> {
         }
         ahead
     }
+}
+
+/// Whether the processors were not as far apart while one cell was measured as for the other.
+fn have_moved(one: &Record, other: &Record) -> bool {
+    let (Some(one), Some(other)) = (one.transfer, other.transfer) else { return false };
+    !one.is_like(other)
 }
 
 fn ratio(record: &Record) -> Known {

@@ -30,5 +30,6 @@ pub mod stream;
 #[allow(unsafe_code, reason = "the one place where the benches call foreign code and map memory")]
 pub mod sys;
 pub mod tails;
+pub mod transfer;
 pub mod worker;
 pub mod workload;

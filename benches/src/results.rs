@@ -7,6 +7,7 @@ use crate::pairs::Tally;
 use crate::row::{Place, RowName};
 use crate::scaling::Scaling;
 use crate::tails::TailRatio;
+use crate::transfer::Transfer;
 use crate::workload::Workload;
 
 /// What was measured of a cell. Names are those of the file; times are of one worker.
@@ -79,6 +80,8 @@ pub struct Record {
     pub scaling: Option<Scaling>,
     /// The 99.9th percentile against the limit's, where a worker looks up beside one that writes.
     pub tail: Option<TailRatio>,
+    /// How far apart the processors of two workers were.
+    pub transfer: Option<Transfer>,
     /// What reading the clock costs, in ns; subtracted from the latencies.
     pub clock_ns: f64,
 }
@@ -148,6 +151,7 @@ impl Record {
             conclusive: verdict.conclusive,
             scaling: tally.scaling(),
             tail: tally.tails().ratio(overhead_ticks),
+            transfer: None,
             clock_ns: rate.ns(overhead_ticks),
         })
     }
@@ -191,6 +195,7 @@ pub(crate) fn record(workload: Workload, table: RowName, processes: u32, ratio: 
         conclusive: true,
         scaling: None,
         tail: None,
+        transfer: None,
         clock_ns: 20.0,
     }
 }
@@ -222,6 +227,7 @@ mod tests {
             "conclusive",
             "scaling",
             "tail",
+            "transfer",
         ] {
             assert!(fields.contains_key(name), "{name} is missing");
         }

@@ -22,6 +22,7 @@ use crate::results::{Record, Subject};
 use crate::row::Site;
 use crate::settings::{CellName, DIRECTORY_VARIABLE, Settings};
 use crate::sys;
+use crate::transfer::{Transfer, fetch_written_lines};
 use crate::workload::Workload;
 
 /// What all cells of a run share.
@@ -135,6 +136,7 @@ impl Session {
             cell,
             facts,
             tally: Tally::new(self.rate),
+            transfers: Vec::new(),
             operations_of_a_window: 64.0,
             _control: control,
         })
@@ -202,6 +204,7 @@ pub struct Measurement {
     cell: Cell,
     facts: Vec<String>,
     tally: Tally,
+    transfers: Vec<f64>,
     operations_of_a_window: f64,
     // The workers reach the control words through this process's descriptor.
     _control: MappedMemory,
@@ -211,6 +214,7 @@ impl Measurement {
     /// Runs about this many operations of the row, in pairs of windows with its limit; gives how
     /// long the row takes for exactly so many.
     pub fn operations(&mut self, count: u64) -> Result<Duration, Fault> {
+        self.transfer();
         let pairs = (count as f64 / self.operations_of_a_window).ceil();
         let pairs = pairs.clamp(1.0, f64::from(PAIRS_OF_A_RUN_MAX));
         let ns = self.pairs(whole(pairs))?;
@@ -274,6 +278,7 @@ impl Measurement {
         if !self.name.workload.has_writer() {
             self.latencies(self.session.settings.latency)?;
         }
+        self.transfer();
         Ok(self.record())
     }
 
@@ -311,7 +316,16 @@ impl Measurement {
             value_bytes: self.value_bytes,
             entries: self.cell.stored(),
         };
-        Record::new(&subject, &self.tally, self.session.rate, self.session.overhead_ticks)
+        let (rate, overhead_ticks) = (self.session.rate, self.session.overhead_ticks);
+        let record = Record::new(&subject, &self.tally, rate, overhead_ticks)?;
+        Some(Record { transfer: Transfer::of(&self.transfers), ..record })
+    }
+
+    /// Looks how far apart the processors are, while the workers wait.
+    fn transfer(&mut self) {
+        if self.name.processes == 2 {
+            self.transfers.extend(fetch_written_lines(self.session.rate));
+        }
     }
 
     /// Stores and gives up so many generations of sessions, after one that is not timed. Every take

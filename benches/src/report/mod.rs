@@ -121,6 +121,21 @@ impl Report {
         )
     }
 
+    /// How far apart the processors were while two workers ran.
+    fn distance(&self) -> Option<String> {
+        let samples = || self.records.iter().filter_map(|record| record.transfer);
+        let mut medians: Vec<f64> = samples().map(|transfer| transfer.ns).collect();
+        medians.sort_by(f64::total_cmp);
+        let median = medians.get(medians.len() / 2)?;
+        let least = samples().map(|transfer| transfer.least_ns).fold(f64::INFINITY, f64::min);
+        let most = samples().map(|transfer| transfer.most_ns).fold(0.0, f64::max);
+        Some(format!(
+            "a line that the other processor wrote last took {median:.0} ns ({least:.0} to \
+             {most:.0}): where cells differ in that, a hypervisor moved the processors, and what \
+             two workers wrote is compared with nothing"
+        ))
+    }
+
     /// What the default table loses, a line each.
     fn losses(&self) -> Vec<String> {
         let ahead = Run(&self.records).ahead_of(RowName::CasBucket);

@@ -40,7 +40,9 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
          <p class=\"note\">{}</p>\n",
         escape(&report.machine.summary())
     )?;
-    writeln!(out, "<p class=\"note\">{}</p>", escape(&report.resolution()))?;
+    for line in [Some(report.resolution()), report.distance()].into_iter().flatten() {
+        writeln!(out, "<p class=\"note\">{}</p>", escape(&line))?;
+    }
     if report.quick {
         out.push_str("<p class=\"note\">Quick set: small tables and short runs.</p>\n");
     }

@@ -52,7 +52,9 @@ fn write_text(report: &Report, out: &mut String) -> std::fmt::Result {
     section(out, "Memory an entry", &or(report.footprint_lines(), "not measured"))?;
     section(out, "Cells that failed", &or(report.failures.clone(), "none"))?;
     section(out, "Facts", &report.facts)?;
-    writeln!(out, "  {}", report.resolution())?;
+    for line in [Some(report.resolution()), report.distance()].into_iter().flatten() {
+        writeln!(out, "  {line}")?;
+    }
     writeln!(out, "  {}", report.machine.summary())?;
     let set = if report.quick { "quick set: small tables, short runs" } else { "full set" };
     writeln!(out, "  {set}; * runs as threads of one process; times are of each worker")
