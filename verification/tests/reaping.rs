@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use shm_arena::{Layout, Memory};
 use shm_table::{
-    CasBucket, Design, Entry, Insert, Remove, RobinHood, Table, TableOptions, TableShape,
+    CasBucket, Chained, Design, Entry, Insert, Remove, RobinHood, Table, TableOptions, TableShape,
 };
 use shm_verification::faulty::{Buckets, Fault, Faulty};
 use shm_verification::{
@@ -36,6 +36,16 @@ impl Subject for Robin {
     type Table<M: Memory + 'static> = RobinHood<M>;
 
     fn layout<M: Memory + 'static>(table: &RobinHood<M>) -> Layout {
+        *table.arena().layout()
+    }
+}
+
+struct Watson;
+
+impl Subject for Watson {
+    type Table<M: Memory + 'static> = Chained<M>;
+
+    fn layout<M: Memory + 'static>(table: &Chained<M>) -> Layout {
         *table.arena().layout()
     }
 }
@@ -119,7 +129,7 @@ fn reap<S: Subject, E: Engine>(engine: &E, fault: Fault, executions: u64) -> Swe
     sweep
 }
 
-fn one_of_them_gets_the_block<S: Subject>() {
+fn expect_one_owner<S: Subject>() {
     let sweeps = [
         reap::<S, _>(&LoomEngine, Fault::None, 200),
         reap::<S, _>(&DepthFirstEngine, Fault::None, 200),
@@ -131,6 +141,10 @@ fn one_of_them_gets_the_block<S: Subject>() {
         assert!(sweep.failure.is_none(), "{:?}", sweep.failure);
         assert!(sweep.kills > 10, "a sweep over {} kills is no sweep", sweep.kills);
     }
+}
+
+fn one_of_them_gets_the_block<S: Subject>() {
+    expect_one_owner::<S>();
     let faulty = reap::<S, _>(&ShuttleEngine::PCT, Fault::TakenBlindly, 200);
     let (_, failure) = faulty.failure.expect("a block that two own is found");
     println!("{failure}");
@@ -139,6 +153,12 @@ fn one_of_them_gets_the_block<S: Subject>() {
 #[test]
 fn one_of_them_gets_the_block_of_cas_bucket() {
     one_of_them_gets_the_block::<Cas>();
+}
+
+/// The lock keeps the reaper out, so that its owner may take a block by a store.
+#[test]
+fn under_a_lock_only_its_owner_gets_the_block() {
+    expect_one_owner::<Watson>();
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! block, in a side array, at an address that is never anything else; a block has that of the
 //! granule in which it starts. So the word follows from where the block starts, whatever class its
 //! slab serves, and `start` says how many units into the granule that is. Legal steps, each one
-//! compare-exchange:
+//! compare-exchange, or a store by whoever leaves use under a lock that recovery needs too:
 //!
 //! ```text
 //! FREE ──► USED(owner) ──► DRAIN(owner), generation + 1 ──► FREE

@@ -16,7 +16,7 @@
 //! | id | site | order | pairs with | why no weaker | model that fails without it |
 //! |---|---|---|---|---|---|
 //! | B2 | fence after the claim | release | the reader's acquire fence | a reader that sees new bytes must see the old unlinking | unlink ‖ claim and write ‖ look, in `verification/tests/arena.rs` |
-//! | B3 | leaving use | acquire-release | B1 | the drainer must see the whole entry | put a, put b, then take a, take b ‖ take b, take a; the rest is redundant with R1 and R2 |
+//! | B3 | leaving use | acquire-release; release by a store under a lock | B1 | the drainer must see the whole entry | put a, put b, then take a, take b ‖ take b, take a; the rest is redundant with R1 and R2 |
 //! | B4 | DRAIN → FREE | release | B1 | the wipe must not follow the next owner's stores | a, b: remove a, remove b, insert c killed under stores that are lost |
 //! | B5 | fence before the wipe | release | the reader's acquire fence | a reader that sees wiped bytes must see the unlinking | a: leave, join, remove a, insert b ‖ replace a, leave, join, get a |
 //! | B6 | hint set / taken | release / acquire | each other | relaxed hints get lost: a false "no block" | insert a, insert b, then remove a, remove b ‖ insert c, get c ‖ get a, get b |
@@ -268,6 +268,31 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// claimed the block died naming it still, and recovery found it unlinked and took it.
     #[inline(always)]
     pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
+        let Intended { at, seen, .. } = intended;
+        // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
+        self.retire_by(intended, words, |next| self.step(at, seen, next), forget);
+    }
+
+    /// The same by a store, for whoever holds a lock without which nobody unlinks, and nobody
+    /// recovers: then nobody else takes a linked block out of use meanwhile.
+    #[inline(always)]
+    pub fn retire_locked(&self, intended: Intended, words: u64) {
+        let take = |next: BlockWord| {
+            // ORDERING(B3): release, likewise; the lock orders it for others.
+            self.memory().store(intended.at, next.bits(), Store::Release);
+            true
+        };
+        self.retire_by(intended, words, take, || {});
+    }
+
+    #[inline(always)]
+    fn retire_by(
+        &self,
+        intended: Intended,
+        words: u64,
+        take: impl FnOnce(BlockWord) -> bool,
+        forget: impl FnOnce(),
+    ) {
         let Intended { block, at, seen } = intended;
         let drained = seen.drained_by(self.number());
         let is_kept = !self.hold.has_spare();
@@ -277,8 +302,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         } else {
             drained
         };
-        // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
-        let is_mine = self.step(at, seen, next);
+        let is_mine = take(next);
         if is_mine {
             forget();
         }

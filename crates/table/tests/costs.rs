@@ -136,17 +136,17 @@ get, a miss: 5 1 1 0 3
 look_up: 38 1 1 0 8
 get_many of one: 37 1 1 0 8
 insert, a new key: 7 37 1 2 9
-remove: 17 39 2 1 10
+remove: 17 40 1 1 10
 put, a new key: 7 37 1 2 9
-take: 42 39 2 1 10
+take: 42 40 1 1 10
 insert, a present key: 37 1 1 0 8
-put, a present key: 15 72 2 2 15
-replace: 15 72 2 2 15
+put, a present key: 15 73 1 2 15
+replace: 15 73 1 2 15
 look_up again: 38 1 1 0 8
-compare_exchange: 16 72 2 2 15
+compare_exchange: 16 73 1 2 15
 compare_exchange, changed: 13 1 1 0 5
 look_up once more: 38 1 1 0 8
-remove_if: 19 38 4 1 11
+remove_if: 19 39 3 1 11
 reserve and put: 9 13 2 2 6
 ",
     );

@@ -271,7 +271,7 @@ impl<'a, M: Memory> Locked<'a, M> {
         };
         self.relink(found.link, block.unit().into());
         self.lease.published(claimed);
-        self.lease.retire(intended, found.shape.words(), || {});
+        self.lease.retire_locked(intended, found.shape.words());
         Ok(())
     }
 
@@ -285,7 +285,7 @@ impl<'a, M: Memory> Locked<'a, M> {
             return Err(Error::Corrupt { what: "linked block", word });
         };
         self.relink(found.link, found.node.next);
-        self.lease.retire(intended, found.shape.words(), || {});
+        self.lease.retire_locked(intended, found.shape.words());
         let entries = self.table.count().saturating_sub(1);
         self.table.set_count(entries);
         // The entry is out. Damage that shrinking meets, the next verb reports.
