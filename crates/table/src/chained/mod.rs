@@ -149,6 +149,10 @@ const ENTRIES_PER_BUCKET: u64 = 1;
 /// Buckets to begin with, at least: Watson's default.
 const BUCKETS_MIN: u64 = 1024;
 
+/// Units of the smallest block, where typical entries have as many: it has two words here, where
+/// other designs have one, and a removal waits for them.
+const GRANULE_UNITS: u32 = 4;
+
 /// Longest wait for a live owner of the lock.
 const LOCK_WAIT_MS_MAX: u64 = 100;
 
@@ -215,18 +219,6 @@ impl<M: Memory> Chained<M> {
         self.arena.layout().control()
     }
 
-    /// Walks one chain for a block, whatever the signature says.
-    fn find_block(&self, bucket: u64, block: Block) -> Result<Option<Found<'_, M>>, Error> {
-        let mut sought = None;
-        self.walk(bucket, |found| {
-            if found.block == block {
-                sought = Some(found);
-            }
-            Ok(())
-        })?;
-        Ok(sought)
-    }
-
     /// What `read` makes of a key's entry, or of its absence, under the lock.
     #[inline(always)]
     fn read_with<T>(
@@ -243,53 +235,6 @@ impl<M: Memory> Chained<M> {
         })
     }
 
-    /// The node of the entry that a link points to.
-    #[inline(always)]
-    fn node_at(&self, next: u64) -> Result<(Offset, Node), Error> {
-        let block = u32::try_from(next).ok().map(Block::new);
-        let at = block
-            .and_then(|block| self.arena.layout().side_word(block))
-            .ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })?;
-        // Ordered by the lock.
-        Ok((at, Node::from_bits(self.memory().load(at, Load::Relaxed))))
-    }
-
-    /// The entry that a link points to, whose node is this one.
-    #[inline(always)]
-    fn entry_at(
-        &self,
-        link: Link,
-        next: u64,
-        (node_at, node): (Offset, Node),
-    ) -> Result<Found<'_, M>, Error> {
-        let view = u32::try_from(next).ok().map(Block::new).and_then(|block| {
-            let (entry, shape) = EntryView::shaped(&self.arena, block)?;
-            Some(Found { link, block, node_at, node, shape, entry })
-        });
-        view.ok_or(Error::Corrupt { what: "entry of a chain", word: next.wrapping_mul(8) })
-    }
-
-    /// Visits one chain. Only under the lock, or on a quiescent table.
-    fn walk<'a>(
-        &'a self,
-        bucket: u64,
-        mut visit: impl FnMut(Found<'a, M>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut link = Link(self.head(bucket));
-        let mut next = Head::from_bits(self.memory().load(link.0, Load::Acquire)).first;
-        for _ in 0..self.links_max {
-            if next == 0 {
-                return Ok(());
-            }
-            let (at, node) = self.node_at(next)?;
-            visit(self.entry_at(link, next, (at, node))?)?;
-            (link, next) = (Link(at), node.next);
-        }
-        Err(self.endless(bucket))
-    }
-}
-
-impl<M: Memory> Chained<M> {
     /// The bucket of a hash. True only under the lock, or on a quiescent table.
     #[inline]
     fn bucket(&self, hash: u64) -> u64 {
@@ -376,7 +321,12 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
             }
         }
         let numbers = [buckets.min(buckets_max), buckets_max, options.adjusts.into(), 0];
-        Ok((numbers, Geometry { side_words: 1, ..options.geometry(shape, buckets_max) }))
+        let block_units_min = match options.shape {
+            None if options.typical_class()?.units() >= GRANULE_UNITS => GRANULE_UNITS,
+            _ => shape.block_units_min,
+        };
+        let geometry = options.geometry(shape, buckets_max);
+        Ok((numbers, Geometry { side_words: 1, block_units_min, ..geometry }))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {

@@ -1,11 +1,12 @@
 //! Looking for a key: the head, the chain unless the signature rules the key out, and what is asked
-//! for meanwhile.
+//! for meanwhile; and walking a chain from its head to its end.
 
-use shm_arena::{Block, Memory};
+use shm_arena::{Block, Load, Memory, Offset};
 
-use super::head::{Head, Signature, Tag};
+use super::head::{Head, Node, Signature, Tag};
 use super::{Chained, Found, Link};
 use crate::contract::Error;
+use crate::entry::EntryView;
 
 /// What came of a search for a key.
 pub(super) enum Sought<'a, M> {
@@ -56,5 +57,66 @@ impl<M: Memory> Chained<M> {
         #[expect(clippy::cast_possible_truncation, reason = "a hint")]
         let block = Block::new(next as u32);
         self.memory().prefetch(block.offset(), 32);
+    }
+
+    /// Walks one chain for a block, whatever the signature says.
+    pub(super) fn find_block(
+        &self,
+        bucket: u64,
+        block: Block,
+    ) -> Result<Option<Found<'_, M>>, Error> {
+        let mut sought = None;
+        self.walk(bucket, |found| {
+            if found.block == block {
+                sought = Some(found);
+            }
+            Ok(())
+        })?;
+        Ok(sought)
+    }
+
+    /// The node of the entry that a link points to.
+    #[inline(always)]
+    pub(super) fn node_at(&self, next: u64) -> Result<(Offset, Node), Error> {
+        let block = u32::try_from(next).ok().map(Block::new);
+        let at = block
+            .and_then(|block| self.arena.layout().side_word(block))
+            .ok_or(Error::Corrupt { what: "link in a chain", word: next.wrapping_mul(8) })?;
+        // Ordered by the lock.
+        Ok((at, Node::from_bits(self.memory().load(at, Load::Relaxed))))
+    }
+
+    /// The entry that a link points to, whose node is this one.
+    #[inline(always)]
+    pub(super) fn entry_at(
+        &self,
+        link: Link,
+        next: u64,
+        (node_at, node): (Offset, Node),
+    ) -> Result<Found<'_, M>, Error> {
+        let view = u32::try_from(next).ok().map(Block::new).and_then(|block| {
+            let (entry, shape) = EntryView::shaped(&self.arena, block)?;
+            Some(Found { link, block, node_at, node, shape, entry })
+        });
+        view.ok_or(Error::Corrupt { what: "entry of a chain", word: next.wrapping_mul(8) })
+    }
+
+    /// Visits one chain. Only under the lock, or on a quiescent table.
+    pub(super) fn walk<'a>(
+        &'a self,
+        bucket: u64,
+        mut visit: impl FnMut(Found<'a, M>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut link = Link(self.head(bucket));
+        let mut next = Head::from_bits(self.memory().load(link.0, Load::Acquire)).first;
+        for _ in 0..self.links_max {
+            if next == 0 {
+                return Ok(());
+            }
+            let (at, node) = self.node_at(next)?;
+            visit(self.entry_at(link, next, (at, node))?)?;
+            (link, next) = (Link(at), node.next);
+        }
+        Err(self.endless(bucket))
     }
 }
