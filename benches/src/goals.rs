@@ -172,8 +172,7 @@ impl<'a> Run<'a> {
         let cells = [other, table].map(|row| self.cell(workload, row, processes));
         let [Some(other), Some(table)] = cells else { return None };
         let factor = Known::quotient(ratio(other), ratio(table));
-        let conclusive = factor.conclusive && !have_moved(other, table);
-        Some(Known { conclusive, ..factor })
+        Some(if have_moved(other, table) { factor.blurred(DISTANCE_COSTS) } else { factor })
     }
 
     /// Time of an operation of each of two workers, against that of one alone in a cell of its own.
@@ -225,6 +224,9 @@ impl<'a> Run<'a> {
         ahead
     }
 }
+
+/// By how much the distance of two processors was seen to change a cell of stores: it doubled.
+const DISTANCE_COSTS: f64 = 1.0;
 
 /// Whether the processors were not as far apart while one cell was measured as for the other.
 fn have_moved(one: &Record, other: &Record) -> bool {

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_processors_that_have_moved_meet_and_miss_no_goal() {
+    fn cells_of_processors_that_have_moved_are_known_to_a_factor_of_two() {
         let at = |ns: f64| Some(Transfer { ns, least_ns: ns, most_ns: ns });
         let verdict = |ours, slabs, ratio| {
             let cell = |table, ratio, transfer| Record {
@@ -352,6 +352,8 @@ mod tests {
         assert_eq!(verdict(at(150.0), at(160.0), 3.0), Verdict::NotMet);
         assert_eq!(verdict(at(21.0), at(150.0), 7.5), Verdict::Inconclusive);
         assert_eq!(verdict(at(150.0), at(21.0), 3.0), Verdict::Inconclusive);
+        assert_eq!(verdict(at(21.0), at(150.0), 18.0), Verdict::Met);
+        assert_eq!(verdict(at(21.0), at(150.0), 2.0), Verdict::NotMet);
         assert_eq!(verdict(None, None, 7.5), Verdict::Met);
     }
 

@@ -131,8 +131,8 @@ impl Report {
         let most = samples().map(|transfer| transfer.most_ns).fold(0.0, f64::max);
         Some(format!(
             "a line that the other processor wrote last took {median:.0} ns ({least:.0} to \
-             {most:.0}): where cells differ in that, a hypervisor moved the processors, and what \
-             two workers wrote is compared with nothing"
+             {most:.0}): where cells differ in that, a hypervisor moved the processors, and cells \
+             of two workers are compared to a factor of two"
         ))
     }
 
