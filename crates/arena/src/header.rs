@@ -187,7 +187,8 @@ fn fingerprint(table: u64) -> u64 {
         boot kind hash secret secret signature records|lines slab_units|block_units_min \
         side_words|slabs index numbers*4 checksum root; control 16; record 8: incarnation:32|0:28|\
         state:4 pid started; line 16: owner new old generation spare reaping reclass 0 added \
-        removed; slab word: class+1; block word, one a granule, and side words: generation:40|\
+        removed; slab word: class+1; block word, one a granule, the even ones of \
+        a slab first, and side words: generation:40|\
         free used drain:4|owner:12|start:8; unit 64";
     checksum(&[structure_fingerprint(STRUCTURES), table])
 }

@@ -80,20 +80,24 @@ const SLAB_UNITS_MAX: u64 = 1024;
 /// A small segment is divided into at least this many slabs, so that several sizes find room.
 const SLABS_WANTED: u64 = 16;
 
-fn wrong(quantity: &'static str, value: u64, problem: &str) -> SegmentError {
-    SegmentError::Size { quantity, value, problem: problem.to_owned() }
-}
-
 impl TableOptions {
     /// The shape that holds [`entries`](Self::entries) at this many entries per bucket.
     pub(crate) fn shape(&self, entries_per_bucket: u64) -> Result<TableShape, SegmentError> {
         if let Some(shape) = self.shape {
             return Ok(shape);
         }
+        let wrong = |quantity, value, problem: &str| SegmentError::Size {
+            quantity,
+            value,
+            problem: problem.to_owned(),
+        };
         if self.entries == 0 || self.entries > 1 << 31 {
             return Err(wrong("entries", self.entries, "outside 1 to 2^31"));
         }
-        let class = self.typical_class()?;
+        let words = EntryShape::new(self.key_bytes, self.value_bytes).words();
+        let units = u32::try_from(words.div_ceil(8)).unwrap_or(u32::MAX);
+        let class = SizeClass::holding(units)
+            .ok_or_else(|| wrong("entry words", words, "more than the largest block of 8192"))?;
         let units = u64::from(class.units());
         // Every line may keep one block back and have one in the making.
         let blocks = self.entries + 2 * u64::from(self.lines);
@@ -109,14 +113,6 @@ impl TableOptions {
             slab_units: u32::try_from(slab_units).unwrap_or(u32::MAX),
             block_units_min: class.units().min(2),
         })
-    }
-
-    /// The class of a typical entry's block.
-    pub(crate) fn typical_class(&self) -> Result<SizeClass, SegmentError> {
-        let words = EntryShape::new(self.key_bytes, self.value_bytes).words();
-        let units = u32::try_from(words.div_ceil(8)).unwrap_or(u32::MAX);
-        SizeClass::holding(units)
-            .ok_or_else(|| wrong("entry words", words, "more than the largest block of 8192"))
     }
 
     /// The segment's geometry for an index of this many words.

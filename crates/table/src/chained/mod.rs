@@ -149,10 +149,6 @@ const ENTRIES_PER_BUCKET: u64 = 1;
 /// Buckets to begin with, at least: Watson's default.
 const BUCKETS_MIN: u64 = 1024;
 
-/// Units of the smallest block, where typical entries have as many: it has two words here, where
-/// other designs have one, and a removal waits for them.
-const GRANULE_UNITS: u32 = 4;
-
 /// Longest wait for a live owner of the lock.
 const LOCK_WAIT_MS_MAX: u64 = 100;
 
@@ -321,12 +317,7 @@ impl<M: Memory> ArenaDesign<M> for Chained<M> {
             }
         }
         let numbers = [buckets.min(buckets_max), buckets_max, options.adjusts.into(), 0];
-        let block_units_min = match options.shape {
-            None if options.typical_class()?.units() >= GRANULE_UNITS => GRANULE_UNITS,
-            _ => shape.block_units_min,
-        };
-        let geometry = options.geometry(shape, buckets_max);
-        Ok((numbers, Geometry { side_words: 1, block_units_min, ..geometry }))
+        Ok((numbers, Geometry { side_words: 1, ..options.geometry(shape, buckets_max) }))
     }
 
     fn over(arena: Arena<M>) -> Result<Self, SegmentError> {
