@@ -40,7 +40,8 @@
 //! look at the root, since the tag was matched under an epoch.
 //!
 //! *remove*: find as get does; name the block in this line's intent; clear its live bit by one
-//! compare-exchange of the header. Then drain the block, empty the slot, wipe, free.
+//! compare-exchange of the header. Then drain the block, empty the slot, wipe, free. A store
+//! empties it, as its word is the block's owner's; beside helpers that clean, an exchange.
 //! *take* is remove that copies the value before it unlinks: the exchange succeeds only if nothing
 //! changed since, so the copy is of what was removed.
 //!

@@ -75,7 +75,7 @@
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
 //! | taking the lock | a lock with a dead owner | a bounded wait, then the lock | takeover |
-//! | writing the entry | a pending block, named | nothing | recovery frees it |
+//! | writing the entry or its node | a pending block, named | nothing | recovery frees it |
 //! | L3, insert | a pending block in a chain | the entry | recovery, or the next deleter |
 //! | L3, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
 //! | L3, remove | the block, unlinked and named; its bits in the signature | the key absent | recovery frees it; insertions heal the signature |
