@@ -34,6 +34,15 @@ pub enum Fault {
     TagCleared,
     /// A block is taken out of use by a store, whether or not somebody else took it before.
     TakenBlindly,
+    /// A word that buckets share is claimed whoever has it.
+    SharedWordSeized,
+    /// The store by which `chained` takes a block out of use comes as late as the wipe, behind the
+    /// lock.
+    TakenLate,
+    /// An entry of `chained` is wiped as soon as a line names it, before it is unlinked.
+    WipedEarly,
+    /// A line names an unlinked entry no longer while that is wiped.
+    WithdrawnEarly,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -45,11 +54,15 @@ pub struct Buckets {
     pub index: Offset,
     /// Buckets.
     pub buckets: u64,
-    /// Slots in each, at most seven.
+    /// Slots in each, at most seven; more are behind all first lines.
     pub slots: u64,
     /// Words of blocks right before the index, in whole cache lines; in `chained` every other one
     /// is a node.
     pub block_words: u64,
+    /// First word of the participants' lines.
+    pub first_line: Offset,
+    /// Lines.
+    pub lines: u64,
 }
 
 /// A memory through which one participant commits a fault.
@@ -59,28 +72,45 @@ pub struct Faulty<M> {
     fault: Fault,
     at: Buckets,
     seen: Arc<Mutex<BTreeMap<Offset, u64>>>,
+    /// What is stored before the next fence.
+    late: Arc<Mutex<Vec<(Offset, u64)>>>,
 }
 
 const LIVE: u64 = (1 << 21) - 1;
 const VERSION: u64 = 1 << 24;
 const EMPTY: u64 = 1 << 32;
 const BLOCK_GENERATION: u32 = 24;
+const LINE_WORDS: u64 = 16;
+const OLD_BLOCK: u64 = 2;
 
 impl Buckets {
     /// For a table without such buckets.
-    pub const NONE: Self = Self { index: Offset::new(0), buckets: 0, slots: 0, block_words: 0 };
+    pub const NONE: Self = Self {
+        index: Offset::new(0),
+        buckets: 0,
+        slots: 0,
+        block_words: 0,
+        first_line: Offset::new(0),
+        lines: 0,
+    };
 }
 
 impl<M: Memory> Faulty<M> {
     /// Wraps the memory of one participant.
     pub fn new(memory: M, fault: Fault, at: Buckets) -> Self {
-        Self { memory, fault, at, seen: Arc::default() }
+        Self { memory, fault, at, seen: Arc::default(), late: Arc::default() }
     }
 
     fn is_header(&self, at: Offset) -> bool {
         let words = (self.at.slots + 1).next_power_of_two();
         let within = at.word().wrapping_sub(self.at.index.word());
         within < self.at.buckets * words && within.is_multiple_of(words)
+    }
+
+    /// Whether a word of the index is behind the first lines of all buckets.
+    fn is_shared(&self, at: Offset) -> bool {
+        let first = self.at.buckets * (self.at.slots + 1).next_power_of_two();
+        at >= self.at.index + first
     }
 
     fn is_of_blocks(&self, at: Offset) -> bool {
@@ -107,6 +137,38 @@ impl<M: Memory> Faulty<M> {
             Fault::BitsForgotten | Fault::TagForgotten => value & !LOWER | there & LOWER,
             _ if is_same => value & !LOWER,
             _ => value,
+        }
+    }
+
+    /// Whether a store is one by which a line names a block as about to be unlinked.
+    fn is_intent(&self, at: Offset, value: u64) -> bool {
+        let within = at.word().wrapping_sub(self.at.first_line.word());
+        value != 0 && within < self.at.lines * LINE_WORDS && within % LINE_WORDS == OLD_BLOCK
+    }
+
+    /// Does what a fault of `chained` does to a store between naming a block and its wipe; `true`:
+    /// the store is held back.
+    fn store_late(&self, at: Offset, value: u64) -> bool {
+        let late = || self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.fault {
+            Fault::TakenLate if self.is_of_blocks(at) && at.word().is_multiple_of(2) => {
+                let there = self.memory.load(at, Load::Relaxed);
+                let is_held = there >> BLOCK_GENERATION != value >> BLOCK_GENERATION;
+                if is_held {
+                    late().push((at, value));
+                }
+                is_held
+            }
+            Fault::WipedEarly if self.is_intent(at, value) => {
+                self.memory.store(at, value, Store::Release);
+                self.memory.write_zeros(Offset::new(value * 8 + 3), 5);
+                true
+            }
+            Fault::WithdrawnEarly if self.is_intent(at, value) => {
+                late().push((at, 0));
+                false
+            }
+            _ => false,
         }
     }
 
@@ -179,7 +241,8 @@ impl<M: Memory> Memory for Faulty<M> {
 
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
-        if self.fault != Fault::StoreOmitted || at != self.at.index {
+        let is_omitted = self.fault == Fault::StoreOmitted && at == self.at.index;
+        if !is_omitted && !self.store_late(at, value) {
             self.memory.store(at, self.halved(at, value), order);
         }
     }
@@ -203,6 +266,10 @@ impl<M: Memory> Memory for Faulty<M> {
             self.memory.store(at, new, Store::Release);
             return Ok(current);
         }
+        if self.fault == Fault::SharedWordSeized && self.is_shared(at) {
+            self.memory.store(at, new, Store::Release);
+            return Ok(current);
+        }
         self.memory.compare_exchange(at, current, new, success, failure)
     }
 
@@ -223,6 +290,10 @@ impl<M: Memory> Memory for Faulty<M> {
 
     #[track_caller]
     fn fence(&self, order: Fence) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for (at, value) in late {
+            self.memory.store(at, value, Store::Release);
+        }
         self.memory.fence(order);
     }
 

@@ -49,7 +49,7 @@ impl<X: Execution> Stage<X> {
         let memory = Faulty::new(place.memory.clone(), Fault::None, Buckets::NONE);
         let table = CasBucket::create(memory, &options, &place.environment).expect("zeroed memory");
         let index = Layout::new(table.arena().geometry()).expect("made").index();
-        let buckets = Buckets { index, buckets: 1, slots: SLOTS.into(), block_words: 0 };
+        let buckets = Buckets { index, buckets: 1, slots: SLOTS.into(), ..Buckets::NONE };
         Self { world, fault, buckets, table }
     }
 

@@ -1,9 +1,11 @@
 //! `chained` under the engines: its lock in the hands of the living, the stopped and the dead.
 #![allow(missing_docs)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use shm_arena::{Environment, Liveness, RecordIndex, Verdict};
+use shm_arena::{
+    Backoff, Environment, Fence, Liveness, Load, Memory, Offset, RecordIndex, Rmw, Store, Verdict,
+};
 use shm_table::{Chained, Design, Entry, Error, Insert, Remove, Table, TableOptions, TableShape};
 use shm_verification::faulty::{Buckets, Fault, Faulty};
 use shm_verification::{
@@ -114,11 +116,96 @@ impl Model for InsertInsert {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verb {
     Insert,
+    InsertPresent,
     Put,
+    Replace,
+    ReplaceAbsent,
     Remove,
+    /// One after the other: the line has a spare when the second one goes out, which is drained.
+    RemoveBoth,
+    Take,
+}
+
+impl Verb {
+    const ALL: [Self; 8] = [
+        Self::Insert,
+        Self::InsertPresent,
+        Self::Put,
+        Self::Replace,
+        Self::ReplaceAbsent,
+        Self::Remove,
+        Self::RemoveBoth,
+        Self::Take,
+    ];
+
+    fn act<T: Table>(self, table: &T) {
+        let entry = |key, metadata| Entry { key, value: &[12; 16], metadata };
+        match self {
+            Self::Insert => {
+                let _ = insert(table, 2, 20);
+            }
+            Self::InsertPresent => {
+                let _ = insert(table, 1, 20);
+            }
+            Self::Put => {
+                let _ = table.put(entry(&[1], 12));
+            }
+            Self::Replace => {
+                let _ = table.replace(entry(&[1], 12));
+            }
+            Self::ReplaceAbsent => {
+                let _ = table.replace(entry(&[2], 12));
+            }
+            Self::RemoveBoth => {
+                let _ = table.remove(&[3]);
+                let _ = table.remove(&[1]);
+            }
+            Self::Remove => {
+                let _ = table.remove(&[1]);
+            }
+            Self::Take => {
+                let mut value = Vec::new();
+                if let Ok(Some(_)) = table.take(&[1], &mut value) {
+                    assert_eq!(value, [10; 16], "taken after the wipe");
+                }
+            }
+        }
+    }
+
+    /// What others may find under keys 1 and 2, whether the verb took effect or not.
+    fn check(self, first: Option<u8>, second: Option<u8>) {
+        match self {
+            Self::Insert => assert!(first == Some(10) && [None, Some(20)].contains(&second)),
+            Self::InsertPresent | Self::ReplaceAbsent => {
+                assert_eq!((first, second), (Some(10), None));
+            }
+            Self::Put | Self::Replace => assert!([Some(10), Some(12)].contains(&first)),
+            Self::Remove | Self::RemoveBoth | Self::Take => {
+                assert!([Some(10), None].contains(&first));
+            }
+        }
+    }
+}
+
+/// A count that outlives whoever is killed.
+#[derive(Debug, Default)]
+struct Counter(Mutex<u64>);
+
+impl Counter {
+    fn get(&self) -> u64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, count: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = count;
+    }
+
+    fn count(&self) {
+        self.set(self.get() + 1);
+    }
 }
 
 /// A verb that dies before its k-th access, or stops there for ever, and a survivor.
@@ -126,24 +213,36 @@ struct Death {
     verb: Verb,
     kill: Kill,
     is_stopped: bool,
+    fault: Fault,
+    /// Deaths behind the lock: it has been taken and given back.
+    behind: Counter,
 }
 
 impl Model for Death {
     fn run<X: Execution>(&self, execution: &X) {
         let (world, table) = stage(execution);
+        if self.verb == Verb::RemoveBoth {
+            assert_eq!(insert(&table, 3, 30), Ok(None));
+        }
         let place = world.mortal_place(1, self.kill);
-        let victims = join_at(&place, Fault::None, &place.environment);
+        let layout = table.arena().layout();
+        let (first_line, lines) = (layout.line(0), options().lines.into());
+        let at = Buckets { first_line, lines, ..Buckets::NONE };
+        let memory = Watched {
+            memory: Faulty::new(place.memory.clone(), self.fault, at),
+            lock: layout.control(),
+            unlocked: Arc::default(),
+        };
+        let unlocked = memory.unlocked.clone();
+        let victims = Chained::attach(memory, &place.environment).expect("a table is there");
+        // A line that is new is put in order under the lock, where all of the first call is done.
+        assert_eq!(get(&victims, 9), Ok(None));
+        unlocked.set(0);
         let verb = self.verb;
-        let act = move || match verb {
-            Verb::Insert => {
-                let _ = insert(&victims, 2, 20);
-            }
-            Verb::Put => {
-                let _ = victims.put(Entry { key: &[1], value: &[12; 16], metadata: 12 });
-            }
-            Verb::Remove => {
-                let _ = victims.remove(&[1]);
-            }
+        let ended = unlocked.clone();
+        let act = move || {
+            verb.act(&victims);
+            ended.set(u64::MAX);
         };
         let is_cut = if self.is_stopped {
             // It keeps its beacon: stopped, not dead.
@@ -151,6 +250,10 @@ impl Model for Death {
         } else {
             world.spawn(&place, act).join() == Ended::Killed
         };
+        let locks = if self.verb == Verb::RemoveBoth { 2 } else { 1 };
+        if is_cut && unlocked.get() == locks {
+            self.behind.count();
+        }
         let survivors = world.place(2);
         let handle = join_at(&survivors, Fault::None, &survivors.environment);
         let seen = world.spawn(&survivors, move || (get(&handle, 1), get(&handle, 2))).join();
@@ -158,14 +261,10 @@ impl Model for Death {
         if self.is_stopped && is_cut && first.is_err() {
             // The stopped owner may make others busy, for a bounded time, and nothing else.
             assert!(matches!(first, Err(Error::Busy { .. })), "{first:?}");
+            assert!(unlocked.get() < locks, "it has given the lock back");
             return;
         }
-        let (first, second) = (first.expect("taken over"), second.expect("taken over"));
-        match verb {
-            Verb::Insert => assert!(first == Some(10) && [None, Some(20)].contains(&second)),
-            Verb::Put => assert!([Some(10), Some(12)].contains(&first)),
-            Verb::Remove => assert!([Some(10), None].contains(&first)),
-        }
+        self.verb.check(first.expect("taken over"), second.expect("taken over"));
         if self.is_stopped {
             return;
         }
@@ -174,6 +273,7 @@ impl Model for Death {
         assert_eq!(table.stats().recoveries.processes, u64::from(is_cut));
         let audit = table.audit();
         assert!(audit.is_clean(), "{:?}", audit.findings);
+        assert_eq!(audit.lost_blocks, 0, "a block is lost");
         for key in [1, 2, 3] {
             let _ = table.remove(&[key]).expect("nobody holds the lock");
             assert_eq!(insert(&table, key, 30), Ok(None), "no block is withheld");
@@ -182,20 +282,29 @@ impl Model for Death {
     }
 }
 
-fn sweep(verb: Verb, is_stopped: bool, lost: Lost) -> u64 {
+/// Cuts a verb before each of its accesses, as far as one fails; gives how many there were, and how
+/// many deaths behind the lock.
+fn cut(
+    (verb, is_stopped, fault): (Verb, bool, Fault),
+    lost: Lost,
+) -> Result<(u64, u64), (u64, String)> {
+    let mut behind = 0;
     for after_accesses in 0..200 {
         let kill = Kill { after_accesses, lost };
-        let model = Arc::new(Death { verb, kill, is_stopped });
+        let model = Arc::new(Death { verb, kill, is_stopped, fault, behind: Counter::default() });
         let budget = Budget { accesses: 200_000, ..Budget::executions(50) };
         let outcome = ShuttleEngine::RANDOM.run(&model, &budget);
-        outcome.expect_pass(&format!("{verb:?} cut after {after_accesses}"));
-        if !is_stopped {
-            LoomEngine
-                .run(&model, &Budget::executions(500))
-                .expect_pass(&format!("{verb:?} killed after {after_accesses}"));
+        let kills = outcome.kills;
+        let enumerated = Budget::executions(500);
+        let on_loom = (!is_stopped).then(|| LoomEngine.run(&model, &enumerated));
+        for outcome in [outcome].into_iter().chain(on_loom) {
+            if let Some(failure) = outcome.failure {
+                return Err((after_accesses, failure.message));
+            }
         }
-        if (!is_stopped && outcome.kills == 0) || after_accesses == 90 {
-            return after_accesses;
+        behind += model.behind.get();
+        if (!is_stopped && kills == 0) || after_accesses == 150 {
+            return Ok((after_accesses, behind));
         }
     }
     panic!("{verb:?} does not end");
@@ -203,19 +312,145 @@ fn sweep(verb: Verb, is_stopped: bool, lost: Lost) -> u64 {
 
 #[test]
 fn the_lock_of_the_dead_is_taken_over_and_nothing_is_lost() {
-    for verb in [Verb::Insert, Verb::Put, Verb::Remove] {
+    for verb in Verb::ALL {
         for lost in [Lost::Nothing, Lost::Mask(u64::MAX), Lost::Mask(0x5555_5555_5555_5555)] {
-            let accesses = sweep(verb, false, lost);
-            println!("{verb:?}, {lost:?}: killed before each of {accesses} accesses");
-            assert!((10..90).contains(&accesses), "a sweep over {accesses} accesses is no sweep");
+            let (accesses, behind) = cut((verb, false, Fault::None), lost)
+                .unwrap_or_else(|failure| panic!("{verb:?}, {lost:?}: {failure:?}"));
+            println!("{verb:?}, {lost:?}: {accesses} accesses, {behind} deaths behind the lock");
+            assert!((10..150).contains(&accesses), "a sweep over {accesses} accesses is no sweep");
+            // An insertion has nothing left to do.
+            assert_eq!(behind == 0, verb == Verb::Insert, "{verb:?}");
         }
     }
 }
 
 #[test]
 fn a_stopped_owner_makes_others_busy_and_nothing_else() {
-    for verb in [Verb::Insert, Verb::Put, Verb::Remove] {
-        sweep(verb, true, Lost::Nothing);
+    for verb in Verb::ALL {
+        let stopped = cut((verb, true, Fault::None), Lost::Nothing);
+        assert!(stopped.is_ok(), "{verb:?}: {stopped:?}");
+    }
+}
+
+/// An owner of the lock that stops, updates that are busy meanwhile, and its death.
+struct Busy {
+    after_accesses: u64,
+    met: Counter,
+}
+
+impl Model for Busy {
+    fn run<X: Execution>(&self, execution: &X) {
+        let (world, table) = stage(execution);
+        let kill = Kill { after_accesses: self.after_accesses, lost: Lost::Nothing };
+        let place = world.mortal_place(1, kill);
+        let owner = join_at(&place, Fault::None, &place.environment);
+        let waiting = world.place(2);
+        let waiter = join_at(&waiting, Fault::None, &waiting.environment);
+        assert_eq!(get(&waiter, 9), Ok(None), "its line is in order");
+        let is_stopped = place.memory.run(move || get(&owner, 1)).is_none();
+        if is_stopped && matches!(insert(&waiter, 2, 20), Err(Error::Busy { .. })) {
+            self.met.count();
+            // Of a class that has no block, so that nothing is written ahead.
+            let longer = Entry { key: &[3], value: &[30; 80], metadata: 30 };
+            assert!(matches!(waiter.put(longer), Err(Error::Busy { .. })));
+            assert!(matches!(insert(&waiter, 2, 20), Err(Error::Busy { .. })));
+        }
+        place.environment.liveness.release(RecordIndex(1));
+        assert!(insert(&waiter, 2, 20).is_ok() && get(&waiter, 2) == Ok(Some(20)));
+        let _ = table.recover().expect("a line");
+        let audit = table.audit();
+        assert!(audit.is_clean(), "{:?}", audit.findings);
+        assert_eq!(audit.entries, 2);
+    }
+}
+
+#[test]
+fn an_update_that_is_busy_gives_its_block_back() {
+    let mut met = 0;
+    for after_accesses in 0..40 {
+        let model = Arc::new(Busy { after_accesses, met: Counter::default() });
+        let budget = Budget { accesses: 200_000, ..Budget::executions(20) };
+        ShuttleEngine::RANDOM.run(&model, &budget).expect_pass(&format!("{after_accesses}"));
+        met += model.met.get();
+    }
+    assert!(met > 10, "{met} were busy");
+}
+
+#[test]
+fn a_wipe_or_a_withdrawal_out_of_its_turn_is_caught() {
+    for (verb, fault, reason) in [
+        (Verb::Remove, Fault::WipedEarly, "belongs elsewhere"),
+        (Verb::Put, Fault::WipedEarly, "contains(&first)"),
+        (Verb::RemoveBoth, Fault::WithdrawnEarly, "lost"),
+    ] {
+        let (place, message) =
+            cut((verb, false, fault), Lost::Nothing).expect_err("nobody finds it");
+        println!("{verb:?}, {fault:?}: found at access {place}: {message}");
+        assert!(message.contains(reason), "{verb:?}, {fault:?}: {message}");
+    }
+}
+
+/// Tells how often a participant has given the lock back.
+#[derive(Clone, Debug)]
+struct Watched<M> {
+    memory: M,
+    lock: Offset,
+    unlocked: Arc<Counter>,
+}
+
+impl<M: Memory> Memory for Watched<M> {
+    fn word_count(&self) -> u64 {
+        self.memory.word_count()
+    }
+
+    #[track_caller]
+    fn load(&self, at: Offset, order: Load) -> u64 {
+        self.memory.load(at, order)
+    }
+
+    #[track_caller]
+    fn store(&self, at: Offset, value: u64, order: Store) {
+        self.memory.store(at, value, order);
+        if at == self.lock && value == 0 {
+            self.unlocked.count();
+        }
+    }
+
+    #[track_caller]
+    fn compare_exchange(
+        &self,
+        at: Offset,
+        current: u64,
+        new: u64,
+        success: Rmw,
+        failure: Load,
+    ) -> Result<u64, u64> {
+        self.memory.compare_exchange(at, current, new, success, failure)
+    }
+
+    #[track_caller]
+    fn fetch_add(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_add(at, value, order)
+    }
+
+    #[track_caller]
+    fn fetch_and(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_and(at, value, order)
+    }
+
+    #[track_caller]
+    fn fetch_or(&self, at: Offset, value: u64, order: Rmw) -> u64 {
+        self.memory.fetch_or(at, value, order)
+    }
+
+    #[track_caller]
+    fn fence(&self, order: Fence) {
+        self.memory.fence(order);
+    }
+
+    #[track_caller]
+    fn spin(&self, backoff: &Backoff) {
+        self.memory.spin(backoff);
     }
 }
 
@@ -228,8 +463,8 @@ impl Model for Signed {
     fn run<X: Execution>(&self, execution: &X) {
         let (world, table) = stage(execution);
         assert_eq!(insert(&table, 3, 30), Ok(None));
-        let at =
-            Buckets { index: table.arena().layout().index(), buckets: 1, slots: 0, block_words: 8 };
+        let index = table.arena().layout().index();
+        let at = Buckets { index, buckets: 1, block_words: 8, ..Buckets::NONE };
         let join = |place: &Place<X>| {
             let memory = Faulty::new(place.memory.clone(), self.fault, at);
             Chained::attach(memory, &place.environment).expect("a table is there")

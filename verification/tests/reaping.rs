@@ -17,6 +17,9 @@ use shm_verification::{
 trait Subject: Send + Sync + 'static {
     type Table<M: Memory + 'static>: Design<M> + 'static;
 
+    /// Words beside each other of which one is a block's.
+    const WORDS_A_BLOCK: u64 = 1;
+
     fn layout<M: Memory + 'static>(table: &Self::Table<M>) -> Layout;
 }
 
@@ -44,6 +47,8 @@ struct Watson;
 
 impl Subject for Watson {
     type Table<M: Memory + 'static> = Chained<M>;
+
+    const WORDS_A_BLOCK: u64 = 2;
 
     fn layout<M: Memory + 'static>(table: &Chained<M>) -> Layout {
         *table.arena().layout()
@@ -88,7 +93,8 @@ impl<S: Subject> Model for ReapBesideRemove<S> {
         let memory = Faulty::new(place.memory.clone(), Fault::None, Buckets::NONE);
         let table = S::Table::create(memory, &options, &place.environment).expect("zeroed");
         let index = S::layout(&table).index();
-        let at = Buckets { index, block_words: BLOCKS.into(), ..Buckets::NONE };
+        let block_words = u64::from(BLOCKS) * S::WORDS_A_BLOCK;
+        let at = Buckets { index, block_words, ..Buckets::NONE };
         let join = |place: &Place<X>| {
             let memory = Faulty::new(place.memory.clone(), self.fault, at);
             S::Table::attach(memory, &place.environment).expect("a table is there")
@@ -143,25 +149,26 @@ fn expect_one_owner<S: Subject>() {
     }
 }
 
-fn one_of_them_gets_the_block<S: Subject>() {
+fn one_of_them_gets_the_block<S: Subject>(fault: Fault) {
     expect_one_owner::<S>();
-    let faulty = reap::<S, _>(&ShuttleEngine::PCT, Fault::TakenBlindly, 200);
+    let faulty = reap::<S, _>(&ShuttleEngine::PCT, fault, 200);
     let (_, failure) = faulty.failure.expect("a block that two own is found");
     println!("{failure}");
 }
 
 #[test]
 fn one_of_them_gets_the_block_of_cas_bucket() {
-    one_of_them_gets_the_block::<Cas>();
+    one_of_them_gets_the_block::<Cas>(Fault::TakenBlindly);
 }
 
-/// The lock keeps the reaper out, so that its owner may take a block by a store.
+/// The lock keeps the reaper out, so that its owner may take a block by a store; behind the lock it
+/// must not.
 #[test]
 fn under_a_lock_only_its_owner_gets_the_block() {
-    expect_one_owner::<Watson>();
+    one_of_them_gets_the_block::<Watson>(Fault::TakenLate);
 }
 
 #[test]
 fn one_of_them_gets_the_block_of_robin_hood() {
-    one_of_them_gets_the_block::<Robin>();
+    one_of_them_gets_the_block::<Robin>(Fault::TakenBlindly);
 }

@@ -137,6 +137,10 @@ impl<M: Memory> Memory for CountingMemory<M> {
     fn prefetch(&self, at: Offset, words: u64) {
         self.memory.prefetch(at, words);
     }
+
+    fn prefetch_to_write(&self, at: Offset, words: u64) {
+        self.memory.prefetch_to_write(at, words);
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! A participant line, leased to one thread for one operation: how blocks are claimed and retired.
 //!
+//! Retiring an unlinked block has two parts. Taking it out of use makes it the line's own; under a
+//! table's lock that is a store, which has to come before the lock is given back. Reclaiming it,
+//! wiped and kept or freed, concerns nobody else and needs no lock.
+//!
 //! # Crash
 //!
 //! | dies after | left behind | what others see | repaired by |
@@ -8,7 +12,7 @@
 //! | the claim | a used block named by `new` or `spare` | nothing | settling drains and frees what is unreferenced |
 //! | publication | a used block that is referenced and named | the entry | settling finds it referenced and leaves it |
 //! | unlinking, before it leaves use | a used block named by `old`, unreferenced | the key absent | settling drains and frees it |
-//! | leaving use, within the wipe | a block named by `old`, `spare` or `reaping` | nothing | settling takes it over, wipes and frees it |
+//! | leaving use, within the wipe | a block named by `old`, `spare` or `reaping`; a table's lock may be free again | nothing | settling takes it over, wipes and frees it |
 //! | FREE, before its hint | a free block without hint, named | one block less to hint at | settling sets the hint |
 //!
 //! # Orderings
@@ -103,15 +107,28 @@ impl Claimed {
 pub struct Located {
     block: Block,
     at: Offset,
+    units: u32,
 }
 
 /// A block about to be unlinked, as the line's intent names it.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Intended {
+    located: Located,
+    seen: BlockWord,
+}
+
+/// A block that a line has taken out of use: its own, still named as about to be unlinked, and not
+/// wiped yet.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Retired {
     block: Block,
     at: Offset,
-    seen: BlockWord,
+    units: u32,
+    /// Out of use, or already in the life that it begins as the line's spare.
+    word: BlockWord,
+    is_kept: bool,
 }
 
 /// Sees to blocks on behalf of one operation. Everything it claims is named in its line first.
@@ -204,8 +221,8 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
     pub fn locate(&self, block: Block) -> Option<Located> {
         let at = self.layout().block_word(block)?;
-        self.memory().prefetch(at, 1);
-        Some(Located { block, at })
+        self.memory().prefetch_to_write(at, 1);
+        Some(Located { block, at, units: self.units_of(block) })
     }
 
     /// The same of the block whose word has this number, if a used one starts there.
@@ -213,7 +230,8 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub(crate) fn locate_number(&self, number: u32) -> Option<Located> {
         let at = self.layout().numbered_block_word(number);
         let start = BlockWord::from_bits(self.memory().load(at, Load::Relaxed)).start();
-        self.layout().block_in(number, start).map(|block| Located { block, at })
+        let block = self.layout().block_in(number, start)?;
+        Some(Located { block, at, units: self.units_of(block) })
     }
 
     /// After publication: the block is the index's from here on, and that of whoever unlinks it.
@@ -242,7 +260,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// the word was read, whether the index links the block still.
     #[inline(always)]
     pub fn intend(&self, located: Located, is_linked: impl FnOnce() -> bool) -> Option<Intended> {
-        let Located { block, at } = located;
+        let Located { block, at, .. } = located;
         let seen = self.word(at);
         let is_here = seen.start() == self.layout().start_in_granule(block);
         if seen.state() != BlockState::Used || !is_here || !is_linked() {
@@ -251,7 +269,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         // The generation first: the block is not named before its generation is there.
         self.memory().store(self.line.old_generation(), seen.generation(), Store::Relaxed);
         self.memory().store(self.line.old_block(), block.unit().into(), Store::Release);
-        Some(Intended { block, at, seen })
+        Some(Intended { located, seen })
     }
 
     /// Withdraws the intent to unlink.
@@ -260,73 +278,80 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.memory().store(self.line.old_block(), 0, Store::Release);
     }
 
-    /// After unlinking: takes the block out of use, lets the index forget it, wipes the words that
-    /// were used, and keeps it as the line's spare or frees it.
+    /// After unlinking: takes the block out of use, lets the index forget it, and reclaims it.
     ///
-    /// What becomes the spare begins its next life at once, named first: to recovery, a drained
-    /// block and a used one that nobody published are the same. Where the step fails, the line that
-    /// claimed the block died naming it still, and recovery found it unlinked and took it.
+    /// Where the step fails, the line that claimed the block died naming it still, and recovery
+    /// found it unlinked and took it.
     #[inline(always)]
     pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
-        let Intended { at, seen, .. } = intended;
+        let retired = self.outlived(intended);
         // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
-        self.retire_by(intended, words, |next| self.step(at, seen, next), forget);
+        if self.step(retired.at, intended.seen, retired.word) {
+            forget();
+            return self.reclaim(retired, words);
+        }
+        if retired.is_kept {
+            self.memory().store(self.line.spare_block(), 0, Store::Release);
+        }
+        self.withdraw();
     }
 
-    /// The same by a store, for whoever holds a lock without which nobody unlinks, and nobody
-    /// recovers: then nobody else takes a linked block out of use meanwhile.
+    /// After unlinking under a lock without which nobody unlinks, and nobody recovers: takes the
+    /// block out of use by a store. Nobody else takes a linked block out of use meanwhile; without
+    /// the lock, who recovers somebody that died of unlinking the same block might.
+    ///
+    /// The block is this line's alone from here on: [`reclaim`](Self::reclaim) needs no lock.
     #[inline(always)]
-    pub fn retire_locked(&self, intended: Intended, words: u64) {
-        let take = |next: BlockWord| {
-            // ORDERING(B3): release, likewise; the lock orders it for others.
-            self.memory().store(intended.at, next.bits(), Store::Release);
-            true
-        };
-        self.retire_by(intended, words, take, || {});
+    pub fn retire_locked(&self, intended: Intended) -> Retired {
+        let retired = self.outlived(intended);
+        // ORDERING(B3): release, likewise; the lock orders it for others.
+        self.memory().store(retired.at, retired.word.bits(), Store::Release);
+        retired
     }
 
+    /// What an unlinked block becomes: the line's spare where it has none, named first, or drained.
+    ///
+    /// What becomes the spare begins its next life at once: to recovery, a drained block and a used
+    /// one that nobody published are the same.
     #[inline(always)]
-    fn retire_by(
-        &self,
-        intended: Intended,
-        words: u64,
-        take: impl FnOnce(BlockWord) -> bool,
-        forget: impl FnOnce(),
-    ) {
-        let Intended { block, at, seen } = intended;
+    fn outlived(&self, intended: Intended) -> Retired {
+        let Intended { located: Located { block, at, units }, seen } = intended;
         let drained = seen.drained_by(self.number());
         let is_kept = !self.hold.has_spare();
-        let next = if is_kept {
+        let word = if is_kept {
             self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
             drained.kept_by(self.number())
         } else {
             drained
         };
-        let is_mine = take(next);
-        if is_mine {
-            forget();
-        }
-        match (is_mine, is_kept) {
-            (true, true) => self.keep(block, next, words),
-            (true, false) => self.wipe_retired(block, at, next, words),
-            (false, true) => self.memory().store(self.line.spare_block(), 0, Store::Release),
-            (false, false) => {}
+        Retired { block, at, units, word, is_kept }
+    }
+
+    /// Wipes the words that were used of a block out of use, keeps it as the line's spare or frees
+    /// it, and withdraws the intent.
+    #[inline(always)]
+    pub fn reclaim(&self, retired: Retired, words: u64) {
+        let Retired { block, at, units, word, is_kept } = retired;
+        let words = words.min(u64::from(units) * UNIT_WORDS);
+        if is_kept {
+            self.keep((block, units), word, words);
+        } else {
+            self.wipe_retired(block, at, word, words);
         }
         self.withdraw();
     }
 
     /// Wipes a block that is this line's and named as the spare, and keeps it.
     #[inline(always)]
-    fn keep(&self, block: Block, word: BlockWord, words: u64) {
-        let units = self.units_of(block);
-        self.wipe(block, words.min(u64::from(units) * UNIT_WORDS));
+    fn keep(&self, (block, units): (Block, u32), word: BlockWord, words: u64) {
+        self.wipe(block, words);
         self.hold.set_spare([u64::from(block.unit()) | u64::from(units) << 32, word.bits()]);
     }
 
     /// Wipes and frees a block where the line has a spare already.
     #[inline(never)]
     fn wipe_retired(&self, block: Block, at: Offset, drained: BlockWord, words: u64) {
-        self.wipe(block, words.min(u64::from(self.units_of(block)) * UNIT_WORDS));
+        self.wipe(block, words);
         self.free(block, at, drained);
     }
 

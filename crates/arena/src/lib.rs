@@ -121,7 +121,7 @@ pub use hash::{HashKind, KeyHasher, random_secret};
 pub use header::{Expected, FORMAT_VERSION, MAGIC, SegmentHeader, structure_fingerprint};
 pub use heap::HeapMemory;
 pub use layout::{CONTROL_WORDS, Geometry, HEADER_WORDS, LINE_WORDS, Layout, RECORD_WORDS};
-pub use lease::{Claimed, Intended, Lease, LeaseError, Located, NoBlock};
+pub use lease::{Claimed, Intended, Lease, LeaseError, Located, NoBlock, Retired};
 pub use liveness::{Liveness, OneProcess, RecordIndex, Verdict};
 pub use mapped::{
     Access, AttachOptions, CreateOptions, ForkEpoch, Grant, MappedLiveness, MappedMemory,

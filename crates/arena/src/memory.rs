@@ -239,6 +239,12 @@ pub trait Memory: fmt::Debug + Send + Sync {
         let _ = (at, words);
     }
 
+    /// The same for words that will be written: brings near the right to write them as well, which
+    /// would else be asked for a second time, of a processor that may be far away.
+    fn prefetch_to_write(&self, at: Offset, words: u64) {
+        self.prefetch(at, words);
+    }
+
     /// One turn of a bounded wait for somebody else. A model gives way to the others here.
     #[track_caller]
     fn spin(&self, backoff: &Backoff) {
@@ -338,6 +344,10 @@ macro_rules! forward_memory {
             #[inline(always)]
             fn prefetch(&self, at: Offset, words: u64) {
                 (**self).prefetch(at, words);
+            }
+            #[inline(always)]
+            fn prefetch_to_write(&self, at: Offset, words: u64) {
+                (**self).prefetch_to_write(at, words);
             }
             #[inline(always)]
             #[track_caller]

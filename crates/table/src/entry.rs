@@ -132,6 +132,12 @@ impl<'a, M: Memory> EntryView<'a, M> {
         self.memory.prefetch(self.at + 8, 24);
     }
 
+    /// The same, of all lines, of an entry that goes out.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_write(&self) {
+        self.memory.prefetch_to_write(self.at, 32);
+    }
+
     /// Copies the value out, of an entry whose shape has been checked.
     #[inline(always)]
     pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
@@ -203,6 +209,18 @@ impl<'a> Prepared<'a> {
         entry: Entry<'a>,
         value_bytes: usize,
     ) -> Result<Self, Error> {
+        let hash = arena.hasher().hash(entry.key);
+        Self::hashed(arena, entry, value_bytes, hash)
+    }
+
+    /// The same where the key's hash is known.
+    #[inline(always)]
+    pub(crate) fn hashed<M: Memory>(
+        arena: &Arena<M>,
+        entry: Entry<'a>,
+        value_bytes: usize,
+        hash: u64,
+    ) -> Result<Self, Error> {
         check_key(entry.key)?;
         let shape = EntryShape::new(entry.key.len(), value_bytes);
         let class = arena.class_for(shape.words());
@@ -212,7 +230,7 @@ impl<'a> Prepared<'a> {
             let bytes_max = usize::try_from(words.saturating_sub(before) * 8).unwrap_or(usize::MAX);
             return Err(Error::ValueTooLarge { bytes: shape.value_bytes, bytes_max });
         };
-        Ok(Self { entry, hash: arena.hasher().hash(entry.key), shape, class })
+        Ok(Self { entry, hash, shape, class })
     }
 
     /// Claims a block and writes the entry into it.

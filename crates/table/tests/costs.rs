@@ -131,23 +131,23 @@ reserve and put: 10 9 2 1 5
 fn what_a_verb_of_chained_costs_is_pinned() {
     pinned::<Chained<_>>(
         "
-get, a hit: 37 1 1 0 8
-get, a miss: 5 1 1 0 3
-look_up: 38 1 1 0 8
-get_many of one: 37 1 1 0 8
-insert, a new key: 7 37 1 2 9
-remove: 17 40 1 1 10
-put, a new key: 7 37 1 2 9
-take: 42 40 1 1 10
-insert, a present key: 37 1 1 0 8
-put, a present key: 15 73 1 2 15
-replace: 15 73 1 2 15
-look_up again: 38 1 1 0 8
-compare_exchange: 16 73 1 2 15
-compare_exchange, changed: 13 1 1 0 5
-look_up once more: 38 1 1 0 8
-remove_if: 19 39 3 1 11
-reserve and put: 9 13 2 2 6
+get, a hit: 38 1 1 0 8
+get, a miss: 6 1 1 0 3
+look_up: 39 1 1 0 8
+get_many of one: 38 1 1 0 8
+insert, a new key: 8 37 1 2 9
+remove: 18 40 1 1 10
+put, a new key: 8 37 1 2 9
+take: 43 40 1 1 10
+insert, a present key: 38 66 3 2 14
+put, a present key: 16 73 1 2 15
+replace: 16 73 1 2 15
+look_up again: 39 1 1 0 8
+compare_exchange: 17 73 1 2 15
+compare_exchange, changed: 14 66 3 2 11
+look_up once more: 39 1 1 0 8
+remove_if: 20 39 3 1 11
+reserve and put: 6 12 1 2 6
 ",
     );
 }

@@ -13,8 +13,9 @@ struct Stage {
     table: Chained<Counted>,
 }
 
-/// Loads of a look-up that touches no entry: line and lock are read-modify-writes or private.
-const LOADS_WITHOUT_ENTRY: u64 = 5;
+/// Loads of a look-up that touches no entry: line and lock are read-modify-writes or private, and
+/// the head is looked at ahead of the lock and under it.
+const LOADS_WITHOUT_ENTRY: u64 = 6;
 
 impl Stage {
     fn new() -> Self {

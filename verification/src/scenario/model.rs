@@ -48,6 +48,7 @@ pub struct ScenarioModel<S> {
     order: Order,
     weakening: Option<Weakening>,
     fault: Option<ResizingFault>,
+    is_in_order: bool,
     subject: PhantomData<S>,
 }
 
@@ -57,7 +58,8 @@ type Words<X> = FaultyResizing<WeakenMemory<CrashMemory<<X as Execution>::Memory
 impl<S: Subject> ScenarioModel<S> {
     /// The model of a scenario whose history is constrained by this order.
     pub fn new(scenario: Scenario, order: Order) -> Self {
-        Self { scenario, order, weakening: None, fault: None, subject: PhantomData }
+        let subject = PhantomData;
+        Self { scenario, order, weakening: None, fault: None, is_in_order: false, subject }
     }
 
     /// The same over weakened memory, in which a kill may lose what a weakened release covered.
@@ -70,6 +72,13 @@ impl<S: Subject> ScenarioModel<S> {
     #[must_use]
     pub fn faulty(self, fault: ResizingFault) -> Self {
         Self { fault: Some(fault), ..self }
+    }
+
+    /// The same with lines that are in order before anybody begins, of who begins inside.
+    /// A process's first call that needs a line puts that in order, and may go another way for it.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        Self { is_in_order: true, ..self }
     }
 
     /// The scenario.
@@ -160,7 +169,7 @@ impl<S: Subject> Model for ScenarioModel<S> {
         let mut setup = caller(0, Phase::Setup, 0);
         self.scenario.setup.iter().for_each(|step| setup.step(&table, *step));
         let mut numbered = self.scenario.setup.len();
-        let mut participants = Vec::new();
+        let (mut participants, mut waiting) = (Vec::new(), Vec::new());
         for (index, program) in (1..).zip(&self.scenario.programs) {
             let place = match self.scenario.kill {
                 Some(kill) if kill.participant == index => {
@@ -172,12 +181,23 @@ impl<S: Subject> Model for ScenarioModel<S> {
             let mut seat = self.seat(&place);
             if program.first() != Some(&Step::Join) {
                 seat.sit_down();
+                if self.is_in_order {
+                    seat.put_in_order();
+                }
             }
             let caller = caller(index, Phase::Together, numbered);
             let program = program.clone();
             numbered += program.len();
+            let run = move || seat.run(caller, &program);
             // A process keeps its handle until its end, which the model's join stands for.
-            participants.push((index, world.spawn(&place, move || seat.run(caller, &program))));
+            if self.is_in_order {
+                waiting.push((index, place, run));
+            } else {
+                participants.push((index, world.spawn(&place, run)));
+            }
+        }
+        for (index, place, run) in waiting {
+            participants.push((index, world.spawn(&place, run)));
         }
         let mut seats = Vec::new();
         for (index, participant) in participants {
@@ -259,6 +279,12 @@ impl<S: Subject, M: Memory + Clone + 'static> Seat<S, M> {
             }
         }
         self
+    }
+
+    /// Makes a call that changes nothing.
+    fn put_in_order(&self) {
+        let removed = self.table.as_ref().map(|table| table.remove(b"nobody's"));
+        assert!(matches!(removed, Some(Ok(Remove::Absent))), "{removed:?}");
     }
 
     /// Joins the table as soon as there is a record: somebody has to leave or die where there are

@@ -125,9 +125,10 @@ impl Exploration<'_> {
 
     fn on_table<S: Subject>(&self) -> Outcome {
         let model = ScenarioModel::<S>::new(self.scenario.clone(), self.engine.order());
+        // Weakened accesses are looked for in what puts lines in order as well.
         let model = Arc::new(match self.weakening {
             Some(weakening) => model.weakened(weakening),
-            None => model,
+            None => model.in_order(),
         });
         match self.engine {
             EngineKind::Loom => self.on_engine(&LoomEngine, &model),
@@ -233,7 +234,7 @@ fn story<S: Subject>(
     budget: &Budget,
     failure: &Failure,
 ) -> String {
-    let model = &Arc::new(ScenarioModel::<S>::new(scenario.clone(), engine.order()));
+    let model = &Arc::new(ScenarioModel::<S>::new(scenario.clone(), engine.order()).in_order());
     let names: Names = Arc::new(|at| format!("word {}", at.word()));
     match engine {
         EngineKind::Loom => explain(&LoomEngine, model, budget, failure, names),

@@ -211,6 +211,15 @@ pub(super) fn prefetch(word: *const Word) {
     let _ = word;
 }
 
+/// The same, and for the right to write there.
+#[inline(always)]
+pub(super) fn prefetch_to_write(word: *const Word) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch_to_write(word.cast());
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}
+
 /// From this many bytes on lanes are used: it leaves at least one whole lane of 16 bytes when the
 /// last two words go by themselves.
 #[cfg(target_arch = "x86_64")]

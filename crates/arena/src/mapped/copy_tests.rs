@@ -186,6 +186,7 @@ fn a_run_outside_the_memory_panics_and_an_empty_one_does_not() {
         assert!(!memory.equals(at, &vec![0; length]), "{at:?} {length}");
         assert!(!memory.read_vec(at, length, &mut Vec::new()), "{at:?} {length}");
         memory.prefetch(at, length as u64);
+        memory.prefetch_to_write(at, length as u64);
     }
     for at in [0, 100, u64::MAX] {
         memory.read_bytes(Offset::new(at), &mut []);

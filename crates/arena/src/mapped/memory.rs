@@ -292,6 +292,14 @@ impl Memory for MappedMemory {
             copy::prefetch(first.wrapping_add(8 * line));
         }
     }
+
+    #[inline(always)]
+    fn prefetch_to_write(&self, at: Offset, words: u64) {
+        let first = self.base.as_ptr().wrapping_add(index(at.word()));
+        for line in 0..index(words.div_ceil(8)) {
+            copy::prefetch_to_write(first.wrapping_add(8 * line));
+        }
+    }
 }
 
 #[inline(always)]

@@ -352,3 +352,17 @@ pub(super) fn prefetch(address: *const i8) {
     // SAFETY: a prefetch is a hint that neither faults nor changes a value, wherever it points.
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address) };
 }
+
+/// Asks the processor to bring the line of an address near, for writing. Processors of 64 bits that
+/// lack the instruction take it for one that does nothing.
+#[inline(always)]
+pub(super) fn prefetch_to_write(address: *const i8) {
+    // SAFETY: a prefetch is a hint that neither faults nor changes a value, wherever it points.
+    unsafe {
+        std::arch::asm!(
+            "prefetchw byte ptr [{address}]",
+            address = in(reg) address,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+}

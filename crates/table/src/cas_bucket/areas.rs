@@ -7,9 +7,14 @@ use super::word::{FIRST_SLOTS, Stamp};
 use crate::contract::Error;
 
 /// The areas of all sizes from the smallest to the largest, one behind the other: all first lines
-/// together, then the rest of all buckets.
+/// together, then the rest.
 ///
 /// Buckets of all areas are numbered through: of 2^k buckets, bucket `b` has number 2^k + b.
+///
+/// Of a table that has one size, all buckets share the rest: few need it, so that each may use
+/// fourteen words of it, scattered, and others the same ones. Whoever claims a word from vacant has
+/// it, for whichever bucket. A bucket that may move has two lines of its own, since what is copied
+/// from a frozen bucket has to fit where others copy it to at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Areas {
     /// Where the first line of bucket number 0 would be.
@@ -17,6 +22,9 @@ pub(super) struct Areas {
     index: Offset,
     /// Where the second part of the index starts.
     rest: Offset,
+    /// Words of the second part less one, a power of two less one, where all buckets share it; 0
+    /// where each has two lines of its own.
+    shared_mask: u64,
     /// Words of a bucket in the first part, a power of two, by their exponent.
     first_shift: u32,
     /// One less than the smallest number of buckets.
@@ -35,38 +43,74 @@ pub(super) struct Bucket {
     pub(super) stamp: Stamp,
 }
 
-/// Words of a bucket in the second part of the index, if its buckets have so many slots.
-const fn rest_words(slots: u32) -> u64 {
-    if slots > FIRST_SLOTS { 16 } else { 0 }
-}
-
 /// Words of a bucket in the first part of the index: a line, or of few slots the next power of two,
 /// by its exponent.
 const fn first_shift(slots: u32) -> u32 {
     if slots > FIRST_SLOTS { 3 } else { (slots + 1).next_power_of_two().ilog2() }
 }
 
-/// Words of an index with areas for 2^`min` to 2^`max` buckets of so many slots.
-pub(super) fn index_words(exponent_min: u32, exponent_max: u32, slots: u32) -> Option<u64> {
-    let buckets = (1_u64 << (exponent_max + 1)).checked_sub(1 << exponent_min)?;
-    buckets.checked_mul((1 << first_shift(slots)) + rest_words(slots))
+/// Words of an index with areas for 2^`min` to 2^`max` buckets of so many slots, for so many
+/// entries. Both exponents are at most [`Root::EXPONENT_MAX`].
+pub(super) fn index_words(min: u32, max: u32, slots: u32, entries: u64) -> u64 {
+    let buckets = (1_u64 << (max + 1)) - (1 << min);
+    let rest = match slots > FIRST_SLOTS {
+        false => 0,
+        true if min == max => shared_words(buckets, entries),
+        true => 16 * buckets,
+    };
+    (buckets << first_shift(slots)) + rest
+}
+
+/// Words of a shared rest: so many that where entries come and go for ever, one insertion in 10^7
+/// finds none, a simulation says. At up to four entries a bucket, an eighth of them is in use; at
+/// fewer entries, fewer buckets need any.
+const fn shared_words(buckets: u64, entries: u64) -> u64 {
+    let eighths_of_a_bucket = (8 * entries).div_ceil(buckets);
+    let words = match eighths_of_a_bucket {
+        0..=20 => buckets / 4,
+        21..=25 => buckets / 2,
+        26..=28 => buckets,
+        _ => 2 * buckets,
+    };
+    if words < SHARED_WORDS_MIN { SHARED_WORDS_MIN } else { words }
+}
+
+/// So many that a bucket's own are different ones.
+const SHARED_WORDS_MIN: u64 = 16;
+
+/// How far the words of a shared rest lie apart that a bucket may use: each number's lowest four
+/// bits are its own.
+const fn scattered(number: u32) -> u64 {
+    (number as u64 * 0x9e37) << 4 | number as u64
 }
 
 impl Areas {
-    /// The areas of an index that starts here. The exponents are in order and at most
-    /// [`Root::EXPONENT_MAX`].
-    pub(super) fn new(index: Offset, exponent_min: u32, exponent_max: u32, slots: u32) -> Self {
+    /// The areas of an index that starts here and has so many words. The exponents are in order and
+    /// at most [`Root::EXPONENT_MAX`]. `None`: no such index has so many.
+    pub(super) fn new(
+        (index, words): (Offset, u64),
+        (exponent_min, exponent_max): (u32, u32),
+        slots: u32,
+    ) -> Option<Self> {
         let first_shift = first_shift(slots);
         let buckets = (1_u64 << (exponent_max + 1)) - (1 << exponent_min);
-        Self {
+        let rest = words.checked_sub(buckets << first_shift)?;
+        let is_shared = slots > FIRST_SLOTS && exponent_min == exponent_max;
+        let is_right = match (is_shared, slots > FIRST_SLOTS) {
+            (true, _) => rest.is_power_of_two() && rest >= SHARED_WORDS_MIN,
+            (false, true) => rest == 16 * buckets,
+            (false, false) => rest == 0,
+        };
+        is_right.then_some(Self {
             zero: index.word().wrapping_sub(1 << (exponent_min + first_shift)),
             index,
             rest: index + (buckets << first_shift),
+            shared_mask: if is_shared { rest - 1 } else { 0 },
             first_shift,
             mask_min: (1 << exponent_min) - 1,
             exponent_min,
             exponent_max,
-        }
+        })
     }
 
     pub(super) const fn exponent_min(&self) -> u32 {
@@ -146,15 +190,35 @@ impl Areas {
         if slot < FIRST_SLOTS {
             at + u64::from(slot + 1)
         } else {
-            self.rest(at) + u64::from(slot - FIRST_SLOTS)
+            self.rest_slot(at, slot - FIRST_SLOTS)
         }
     }
 
-    /// The first word of the second part of the bucket whose header is here.
+    /// The same of a slot in the rest.
     #[inline(always)]
-    pub(super) fn rest(&self, at: Offset) -> Offset {
-        // Sixteen words there for eight here.
-        self.rest + 2 * at.word().wrapping_sub(self.index.word())
+    fn rest_slot(&self, at: Offset, number: u32) -> Offset {
+        let bucket = at.word().wrapping_sub(self.index.word()) >> self.first_shift;
+        if self.shared_mask == 0 {
+            return self.rest + (16 * bucket + u64::from(number));
+        }
+        self.rest + ((bucket ^ scattered(number)) & self.shared_mask)
+    }
+
+    /// Slots that there are in a table of so many buckets of so many slots.
+    pub(super) const fn slots(&self, buckets: u64, slots: u32) -> u64 {
+        if self.shared_mask == 0 {
+            return buckets * slots as u64;
+        }
+        buckets * FIRST_SLOTS as u64 + self.shared_mask + 1
+    }
+
+    /// Which line of those that a look-up in a bucket fetches has this slot, from 1.
+    pub(super) const fn line_of(&self, slot: u32) -> usize {
+        match slot {
+            0..FIRST_SLOTS => 1,
+            slot if self.shared_mask != 0 || slot < FIRST_SLOTS + 8 => 2,
+            _ => 3,
+        }
     }
 
     /// The size whose area a bucket is in, and its number among those.
@@ -182,18 +246,31 @@ mod tests {
         #[test]
         fn areas_lie_apart_and_inside_the_index(
             min in 0..6_u32, more in 0..5_u32, slots in 2..=21_u32, start in 0..100_u64,
+            entries in 0..1000_u64,
         ) {
             let (index, max) = (Offset::new(8 * start), min + more);
-            let areas = Areas::new(index, min, max, slots);
-            let words = index_words(min, max, slots).unwrap();
-            let mut all: Vec<u64> = Vec::new();
+            let words = index_words(min, max, slots, entries);
+            let areas = Areas::new((index, words), (min, max), slots).unwrap();
+            let (mut all, mut shared): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
             for (at, exponent) in areas.headers() {
                 prop_assert_eq!(areas.place_of(at).0, exponent);
                 all.push(at.word());
-                all.extend((0..slots).map(|slot| areas.slot(at, slot).word()));
+                let words = (0..slots).map(|slot| areas.slot(at, slot).word());
+                let of_bucket: Vec<_> = words.collect();
+                let (first, rest) = of_bucket.split_at(FIRST_SLOTS.min(slots) as usize);
+                all.extend(first);
+                let mut sorted = rest.to_vec();
+                sorted.sort_unstable();
+                prop_assert!(sorted.is_sorted_by(|one, next| one < next), "none is there twice");
+                if areas.is_fixed() { &mut shared } else { &mut all }.extend(rest);
             }
             all.sort_unstable();
             prop_assert!(all.is_sorted_by(|one, next| one < next), "no two share a word");
+            shared.sort_unstable();
+            shared.dedup();
+            prop_assert!(shared.iter().all(|word| all.binary_search(word).is_err()));
+            all.extend(shared);
+            all.sort_unstable();
             prop_assert!(all[0] == index.word() && *all.last().unwrap() < index.word() + words);
         }
 
@@ -201,7 +278,8 @@ mod tests {
         fn a_bucket_follows_from_the_low_bits_and_its_halves_from_the_tag(
             hash in any::<u64>(), min in 0..20_u32, more in 0..10_u32, epoch in any::<u32>(),
         ) {
-            let areas = Areas::new(Offset::new(64), min, min + more, 21);
+            let words = index_words(min, min + more, 21, 1000);
+            let areas = Areas::new((Offset::new(64), words), (min, min + more), 21).unwrap();
             for exponent in min..=min + more {
                 let bucket = areas.bucket_of(hash, exponent, epoch);
                 let place = (exponent, hash & ((1 << exponent) - 1));
@@ -215,12 +293,64 @@ mod tests {
         fn no_root_leads_outside_the_areas(
             bits in any::<u64>(), hash in any::<u64>(), min in 0..8_u32, more in 0..5_u32,
         ) {
-            let areas = Areas::new(Offset::new(64), min, min + more, 21);
+            let words = index_words(min, min + more, 21, 1000);
+            let areas = Areas::new((Offset::new(64), words), (min, min + more), 21).unwrap();
             let root = Root::from_bits(bits);
             for bucket in [areas.bucket(hash, root), areas.heir(hash, root)].into_iter().flatten() {
                 let (exponent, _) = areas.place_of(bucket.at);
                 prop_assert!((min..=min + more).contains(&exponent));
             }
         }
+    }
+
+    /// Entries come and go in a shared rest, so dense: how many insertions find no slot.
+    #[expect(clippy::cast_possible_truncation, reason = "a small table")]
+    fn refused(eighths: u64, churned: u64) -> u64 {
+        let (exponent, slots) = (13, 21);
+        let (buckets, entries) = (1_u64 << exponent, eighths << exponent >> 3);
+        let words = index_words(exponent, exponent, slots, entries);
+        let areas = Areas::new((Offset::new(0), words), (exponent, exponent), slots).unwrap();
+        let (mut taken, mut live) = (vec![false; words as usize], vec![0_u32; buckets as usize]);
+        let mut stored: Vec<(u64, u32)> = Vec::new();
+        let (mut random, mut refused, mut inserted) = (eighths, 0, 0);
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((u128::from(random) * u128::from(below)) >> 64) as u64
+        };
+        while inserted < churned {
+            if stored.len() as u64 >= entries {
+                let (bucket, slot) = stored.swap_remove(draw(stored.len() as u64) as usize);
+                live[bucket as usize] &= !(1 << slot);
+                taken[areas.slot(Offset::new(8 * bucket), slot).word() as usize] = false;
+            }
+            let bucket = draw(buckets);
+            let word = |slot: u32| areas.slot(Offset::new(8 * bucket), slot).word() as usize;
+            let clear = (0..slots).find(|&slot| !taken[word(slot)]);
+            inserted += 1;
+            // One is left for replacements.
+            match clear.filter(|_| live[bucket as usize].count_ones() + 1 < slots) {
+                None => refused += 1,
+                Some(slot) => {
+                    taken[word(slot)] = true;
+                    live[bucket as usize] |= 1 << slot;
+                    stored.push((bucket, slot));
+                }
+            }
+        }
+        refused
+    }
+
+    /// The densest that each width of a shared rest is for, in eighths of an entry a bucket.
+    const DENSEST: [u64; 4] = [20, 25, 28, 32];
+
+    /// The figure of the documents: `cargo test -p shm-table --lib shared_rest -- --nocapture`.
+    #[test]
+    fn hardly_an_insertion_finds_no_word_in_a_shared_rest() {
+        for eighths in DENSEST {
+            let many = refused(eighths, 20_000_000);
+            println!("{eighths}/8 entries a bucket: {many} of 20,000,000 insertions refused");
+            assert!(many <= 12, "{many} of 20,000,000 at {eighths}/8 entries a bucket");
+        }
+        assert!(refused(48, 2_000_000) > 100, "at six entries a bucket many are");
     }
 }

@@ -103,9 +103,8 @@ impl<M: Memory> CasBucket<M> {
         let mut lines = vec![0; 4];
         let counted = self.visit_buckets(|_, live| {
             histogram[live.count_ones().min(self.slots) as usize] += 1;
-            // Slots 0 to 6 are in the first line, 7 to 14 in the second.
-            for (line, slots) in [(1, 0..7), (2, 7..15), (3, 15..21)] {
-                lines[line] += slots.map(|slot| u64::from(live >> slot & 1)).sum::<u64>();
+            for slot in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+                lines[self.areas.line_of(slot)] += 1;
             }
         });
         // Of a damaged table, what was counted so far.
@@ -117,7 +116,7 @@ impl<M: Memory> CasBucket<M> {
             buckets,
             buckets_max: 1 << self.areas.exponent_max(),
             resizing: self.resizing_now(),
-            slots: buckets * u64::from(self.slots),
+            slots: self.areas.slots(buckets, self.slots),
             bucket_histogram: histogram,
             probe_histogram: lines,
             segment_bytes: self.memory().word_count() * 8,

@@ -15,11 +15,11 @@
 //! ```text
 //! control   word 0: root   epoch 32 │ step 25 │ phase 2 │ exponent 5      words 8, 9: progress
 //!
-//! first lines, of 2^min buckets, 2^(min+1), … 2^max      rest, two lines for each, in that order
-//! word 0         1 … 7                                   word 0 … 13          14 … 15
-//! ┌──────────┬─────────────────┐                         ┌──────────────────┬─────────┐
-//! │ header   │ slots 0 … 6     │                         │ slots 7 … 20     │ unused  │
-//! └──────────┴─────────────────┘                         └──────────────────┴─────────┘
+//! first lines, of 2^min buckets, 2^(min+1), … 2^max      rest
+//! word 0         1 … 7                                   fourteen words of a bucket, see below
+//! ┌──────────┬─────────────────┐                         ┌──────────────────────────────┐
+//! │ header   │ slots 0 … 6     │                         │ slots 7 … 20                 │
+//! └──────────┴─────────────────┘                         └──────────────────────────────┘
 //! header: version 40 │ mode 3 │ live 21     slot: tag ⊕ epoch 32 │ block 32     entry: see `entry`
 //! ```
 //!
@@ -28,9 +28,15 @@
 //! creation, so that an old word is never anything else (`areas`). Slots fill from the first, and
 //! the rest is read only where a live bit points there: with four entries per bucket on average,
 //! by one bucket in twenty. The first lines lie together, so that few pages hold all that most
-//! look-ups touch. Insertions leave one slot, so that a full bucket still takes replacements; at
-//! that average one insertion in 10⁸ finds a bucket with twenty entries and, at the largest size,
-//! is refused.
+//! look-ups touch.
+//!
+//! A bucket of a table that may change its size has two lines of the rest for itself. Where there
+//! is one size, all buckets *share* the rest, a quarter of a word to two words for each, by how
+//! many entries the table is made for: which bucket a word belongs to, the claim decides that
+//! finds it vacant, and of words in use the headers tell whose they are. Fourteen words,
+//! scattered, are a bucket's to claim. Insertions leave one of a bucket's slots, so that a full one
+//! still takes replacements as long as others do not have that word. At four entries per bucket,
+//! one insertion in 10⁷ finds no slot and, at the largest size, is refused.
 //!
 //! # Operations
 //!
@@ -73,6 +79,7 @@
 //!   search for the key, or that opens an heir.
 //! - I2: the word of a slot whose bit is clear, in a bucket in use, is vacant or names a block that
 //!   one participant owns; only that owner, or whoever inherits the block from it, changes it back.
+//!   A shared word may also be another bucket's, whose bit is set: the block's hash says whose.
 //! - I3: the word of a slot whose bit is set does not change while the bucket is in use or frozen.
 //! - I4: a key has at most one live slot in the bucket that speaks for it.
 //! - I5: a block is free, or named by one such slot, or named by its owner's line.
@@ -252,44 +259,41 @@ impl<M: Memory> CasBucket<M> {
         1 << self.root().exponent()
     }
 
-    /// A line for one operation, in order. `None`: see [`Arena::lease_error`].
-    #[inline(always)]
-    fn try_lease(&self) -> Option<Lease<'_, M>> {
-        let lease = self.arena.try_lease()?;
-        if lease.is_unsettled() { self.settled(lease) } else { Some(lease) }
-    }
-
+    /// A line for one operation, in order.
     fn lease(&self) -> Result<Lease<'_, M>, Error> {
-        self.try_lease().ok_or_else(|| self.arena.lease_error().into())
+        match self.arena.try_lease() {
+            Some(lease) if !lease.is_unsettled() => Ok(lease),
+            lease => self.settled(lease),
+        }
     }
 
     /// Puts the line of a lessee that unwound in order. Where the index is damaged, the line stays
     /// behind, and another one is leased.
     #[cold]
-    fn settled<'a>(&'a self, lease: Lease<'a, M>) -> Option<Lease<'a, M>> {
-        if lease.settle_own(self) {
-            return Some(lease);
-        }
-        drop(lease);
-        let lease = self.arena.try_lease()?;
-        (!lease.is_unsettled() || lease.settle_own(self)).then_some(lease)
+    fn settled<'a>(&'a self, lease: Option<Lease<'a, M>>) -> Result<Lease<'a, M>, Error> {
+        let is_settled = |lease: &Lease<'a, M>| !lease.is_unsettled() || lease.settle_own(self);
+        // Dropped where it is not, before another one is leased.
+        let settled = lease.filter(is_settled);
+        let settled = settled.or_else(|| self.arena.try_lease().filter(is_settled));
+        settled.ok_or_else(|| self.arena.lease_error().into())
     }
 }
 
 impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
     const DESIGN: Kind = Kind::CasBucket;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "cas_bucket 4: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
+        "cas_bucket 5: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
          header version:40|mode:3|live:21; slot tag^epoch:32|block:32; areas by size, first lines, \
-         rest; vacant epoch:32|0, epoch:32|1, 2; \
+         rest of each or shared; vacant epoch:32|0, epoch:32|1, 2; \
          entry hash, key:8|value:24|0:32, metadata, key, value; \
          numbers buckets_min slots buckets_max adjusts",
     );
 
     fn numbers(options: &TableOptions) -> Result<([u64; 4], Geometry), SegmentError> {
         let (shape, min, max) = Self::shape(options)?;
-        // At most 2^32 buckets of 24 words.
-        let words = index_words(min, max, shape.slots).unwrap_or(u64::MAX);
+        // What is made for a shape says nothing of its load.
+        let entries = if options.shape.is_none() { options.entries } else { u64::MAX / 8 };
+        let words = index_words(min, max, shape.slots, entries);
         let numbers = [1 << min, shape.slots.into(), 1 << max, options.adjusts.into()];
         Ok((numbers, options.geometry(shape, words)))
     }
@@ -299,18 +303,21 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let is_size = |buckets: u64| buckets.is_power_of_two() && buckets <= BUCKETS_MAX;
         let (min, max) = (buckets_min.trailing_zeros(), buckets_max.trailing_zeros());
+        let misfit = || {
+            let found = format!("{buckets_min} to {buckets_max} buckets of {slots} slots");
+            let expected = format!("{} index words", arena.geometry().index_words);
+            SegmentError::header("buckets and slots", found, expected)
+        };
         if !is_size(buckets_min)
             || !is_size(buckets_max)
             || buckets_min > buckets_max
             || !(2..=SLOTS_MAX).contains(&slots)
-            || index_words(min, max, slots) != Some(arena.geometry().index_words)
         {
-            let found = format!("{buckets_min} to {buckets_max} buckets of {slots} slots");
-            let expected = format!("{} index words", arena.geometry().index_words);
-            return Err(SegmentError::header("buckets and slots", found, expected));
+            return Err(misfit());
         }
+        let index = (arena.layout().index(), arena.geometry().index_words);
         Ok(Self {
-            areas: Areas::new(arena.layout().index(), min, max, slots),
+            areas: Areas::new(index, (min, max), slots).ok_or_else(misfit)?,
             slots,
             dead_bits: Header::dead_bits(slots),
             cap: (slots - 1) / 2,

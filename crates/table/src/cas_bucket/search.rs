@@ -30,6 +30,14 @@ impl<M> Found<'_, M> {
     }
 }
 
+/// A slot of a bucket, as it was read once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    at: Offset,
+    number: u32,
+    pub(super) slot: Slot,
+}
+
 /// What a search saw.
 #[derive(Debug)]
 pub(super) enum Search<'a, M> {
@@ -142,10 +150,15 @@ impl<M: Memory> CasBucket<M> {
     /// The same for the slots of the second part.
     #[cold]
     fn matches_in_rest(&self, bucket: Bucket, live: u32) -> u32 {
-        let (at, tag) = (self.areas.rest(bucket.at), bucket.stamp.tag());
-        let mut matches = self.memory().match_tags(at, tag, 8) << FIRST_SLOTS;
-        if live >> (FIRST_SLOTS + 8) != 0 {
-            matches |= self.memory().match_tags(at + 8, tag, 8) << (FIRST_SLOTS + 8);
+        let mut left = live >> FIRST_SLOTS << FIRST_SLOTS;
+        let mut matches = 0;
+        while left != 0 {
+            let number = left.trailing_zeros();
+            let Named { slot, .. } = self.named(self.areas.slot(bucket.at, number), number);
+            if slot.stamped_tag() == bucket.stamp.tag() {
+                matches |= left & left.wrapping_neg();
+            }
+            left &= left - 1;
         }
         matches
     }
@@ -165,8 +178,20 @@ impl<M: Memory> CasBucket<M> {
     /// Compares the key with that of the first of these slots: almost always the one.
     #[inline(always)]
     pub(super) fn search_first(&self, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
+        self.try_slot(self.first_named(at, matches), key, EntryView::prefetch)
+    }
+
+    /// What the first of these slots names.
+    #[inline(always)]
+    pub(super) fn first_named(&self, at: Offset, matches: u32) -> Named {
         let number = matches.trailing_zeros();
-        self.try_slot(self.slot_of(at, number), number, key)
+        self.named(self.slot_of(at, number), number)
+    }
+
+    #[inline(always)]
+    fn named(&self, at: Offset, number: u32) -> Named {
+        let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
+        Named { at, number, slot }
     }
 
     /// Goes on after a tag that matched where the key does not: rare, and out of the way.
@@ -174,7 +199,8 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8]) -> Search<'_, M> {
         while matches != 0 {
             let number = matches.trailing_zeros();
-            match self.try_slot(self.areas.slot(at, number), number, key) {
+            let named = self.named(self.areas.slot(at, number), number);
+            match self.try_slot(named, key, EntryView::prefetch) {
                 Search::Absent => matches &= matches - 1,
                 seen => return seen,
             }
@@ -196,14 +222,20 @@ impl<M: Memory> CasBucket<M> {
         self.areas.slot(at, number)
     }
 
-    /// Compares the key with that of the entry which one slot of the bucket names.
+    /// Compares the key with that of the entry which one slot of the bucket names, having asked for
+    /// what will be wanted of it.
     #[inline(always)]
-    fn try_slot(&self, at: Offset, number: u32, key: &[u8]) -> Search<'_, M> {
-        let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
+    pub(super) fn try_slot<'a>(
+        &'a self,
+        named: Named,
+        key: &[u8],
+        ask: impl FnOnce(&EntryView<'a, M>),
+    ) -> Search<'a, M> {
+        let Named { at, number, slot } = named;
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { what: "slot's block", word: at.word() };
         };
-        entry.prefetch();
+        ask(&entry);
         let shape = entry.claimed_shape();
         if !entry.has_key(shape, key) {
             return Search::Absent;

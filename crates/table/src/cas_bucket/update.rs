@@ -32,6 +32,14 @@ struct Draft {
     place: Option<Place>,
 }
 
+impl Draft {
+    /// An entry that has no slot yet, as this bucket would name it.
+    #[inline(always)]
+    fn new(bucket: Bucket, block: Claimed) -> Self {
+        Self { block, slot: Slot::new(bucket.stamp, block.block()), place: None }
+    }
+}
+
 /// A slot claimed while its live bit was clear.
 #[derive(Clone, Copy)]
 struct Place {
@@ -101,33 +109,54 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn approach(&self, hash: u64) -> Result<(Bucket, Root), Error> {
         let root = self.root();
         let bucket = self.areas.bucket(hash, root)?;
-        self.memory().prefetch(bucket.at, 8);
+        self.memory().prefetch_to_write(bucket.at, 8);
         Ok((bucket, root))
     }
 
     fn update_entry(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
-        let prepared = Prepared::new(&self.arena, entry)?;
-        let (bucket, root) = self.approach(prepared.hash)?;
-        let Some(lease) = self.try_lease() else {
-            return Err(self.arena.lease_error().into());
+        let hash = self.arena.hasher().hash(entry.key);
+        let (bucket, root) = self.approach(hash)?;
+        let prepared = Prepared::hashed(&self.arena, entry, entry.value.len(), hash)?;
+        // What is not in order goes on elsewhere, by value: else this would live in memory, too.
+        let lease = match self.arena.try_lease() {
+            Some(lease) if root.is_settled() && !lease.is_unsettled() => lease,
+            lease => return self.update_in_order(entry, rule, lease),
         };
-        if !root.is_settled() {
-            self.help_along()?;
-        }
+        // What is put is written while the bucket is on its way: behind the look at it, no more can
+        // be done before it has come than the processor looks ahead. Other rules may need no entry.
+        let written = match rule {
+            Rule::Put => prepared.write(&lease, self.memory()).ok(),
+            Rule::Insert { .. } | Rule::Replace => None,
+        };
         // The first attempt stands alone, so that what only repetitions need is not computed ahead;
         // and so does that of an insertion, for which nothing goes out.
-        let mut draft = None;
+        let mut draft = written.map(|block| Draft::new(bucket, block));
         let (header, matches) = self.load_matches(bucket);
         let is_absent = matches == 0 && self.is_open(header) && self.is_current(bucket);
         let first = if is_absent && !matches!(rule, Rule::Replace) {
             self.carry_out(bucket, header, &prepared, None, &lease, &mut draft)
         } else {
-            return self.update_present((bucket, header, matches), &prepared, rule, lease);
+            return self.update_present((bucket, header, matches), &prepared, rule, written, lease);
         };
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
         }
         self.update_again(first, entry, rule, lease, draft)
+    }
+
+    /// An update that has to see to the order of its line or of the table first.
+    #[cold]
+    fn update_in_order<'a>(
+        &'a self,
+        entry: Entry<'_>,
+        rule: Rule<'_>,
+        lease: Option<Lease<'a, M>>,
+    ) -> Result<Effect, Error> {
+        let lease = self.settled(lease)?;
+        if !self.root().is_settled() {
+            self.help_along()?;
+        }
+        self.update_again(Ok(Turn::Again), entry, rule, lease, None)
     }
 
     /// An update of a key that the first look at the bucket found, or did not exclude.
@@ -137,9 +166,10 @@ impl<M: Memory> CasBucket<M> {
         seen: (Bucket, Header, u32),
         prepared: &Prepared<'_>,
         mut rule: Rule<'_>,
+        written: Option<Claimed>,
         lease: Lease<'_, M>,
     ) -> Result<Effect, Error> {
-        let mut draft = None;
+        let mut draft = written.map(|block| Draft::new(seen.0, block));
         let first = self.turn_from(seen, prepared, &mut rule, &lease, &mut draft);
         if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
             return Ok(*effect);
@@ -321,7 +351,7 @@ impl<M: Memory> CasBucket<M> {
             Some(written) => self.rewritten(bucket, written),
             None => {
                 let block = prepared.write(lease, self.memory())?;
-                Draft { block, slot: Slot::new(bucket.stamp, block.block()), place: None }
+                Draft::new(bucket, block)
             }
         };
         let place = match written.place {
@@ -333,6 +363,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// A draft as this bucket needs it, where it was placed in another one, or for another life.
+    #[inline(always)]
     fn rewritten(&self, bucket: Bucket, draft: Draft) -> Draft {
         let slot = Slot::new(bucket.stamp, draft.block.block());
         match draft.place {

@@ -7,6 +7,7 @@ use shm_arena::{Block, Index, Load, Memory};
 
 use super::Chained;
 use super::head::Tag;
+use super::lock::Chains;
 use crate::contract::{Audit, Cursor, Error, Recovery, Resizing, Stats, Table};
 use crate::entry::EntryView;
 
@@ -123,7 +124,7 @@ impl<M: Memory> Chained<M> {
     /// The `recover` of the contract.
     pub(super) fn recover_all(&self) -> Result<Recovery, Error> {
         self.under_lock(|locked| {
-            let recovered = self.arena.recover(&locked.lease, &Chains(self));
+            let recovered = self.arena.recover(&locked.lease, &locked.chains);
             if recovered.processes > 0 {
                 // A death between a change and its count leaves the count one off.
                 let mut entries = 0;
@@ -139,9 +140,6 @@ impl<M: Memory> Chained<M> {
         })
     }
 }
-
-/// The chains as recovery sees them, under the lock.
-pub(super) struct Chains<'a, M>(pub(super) &'a Chained<M>);
 
 impl<M: Memory> Index for Chains<'_, M> {
     fn references(&self, block: Block) -> Option<bool> {

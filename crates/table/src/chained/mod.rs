@@ -29,11 +29,23 @@
 //! # Operations
 //!
 //! Each verb takes the lock, looks at one head, walks its chain unless the signature says that the
-//! key is absent, and gives the lock back. *insert* writes an entry, and a node whose next is the
-//! first one, and stores it as the first, its bits added to the signature by the same store.
-//! *remove* stores the entry's next in what pointed to it. *replace* writes an entry and a node
-//! whose next is the old one's and stores it in what pointed to the old one. *get* and *take* copy
-//! the value out under the lock.
+//! key is absent, and gives the lock back; what needs no lock is done ahead of it or behind it.
+//! Ahead of it a verb also asks for the lines that it will look at or write, by a look at the head
+//! that counts for nothing else.
+//!
+//! *insert* claims a block and writes the entry into it ahead of the lock. Under it, it writes a
+//! node whose next is the first one, and stores it as the first, its bits added to the signature by
+//! the same store. Where the key is present the block is given back behind the lock. *remove*
+//! stores the entry's next in what pointed to it, and takes its block out of use. That is under the
+//! lock as well: a line whose owner died of removing the same entry may name the block, and whoever
+//! recovers it would take what is unlinked and in use. Out of use the block is the remover's own,
+//! who wipes it behind the lock, and keeps or frees it. *take* copies the value out there, before
+//! the wipe. *replace* writes an entry as insert does, a node whose next is the old one's, stores
+//! it in what pointed to the old one, and goes on with that as remove does. *get* copies the value
+//! out under the lock.
+//!
+//! An update that finds no block ahead of the lock, or a line to be put in order, writes under it:
+//! both may take a recovery, which needs the lock.
 //!
 //! *remove* leaves the bits of what it removes, which may be others' as well: they cost walks in
 //! vain, and no wrong answer. An insertion that has walked the whole chain in vain stores the bits
@@ -74,11 +86,14 @@
 //!
 //! | dies after | left behind | what others see | repaired by |
 //! |---|---|---|---|
-//! | taking the lock | a lock with a dead owner | a bounded wait, then the lock | takeover |
-//! | writing the entry or its node | a pending block, named | nothing | recovery frees it |
+//! | writing the entry, ahead of the lock | a pending block, named | nothing | recovery frees it |
+//! | taking the lock, or writing the node | a lock with a dead owner | a bounded wait, then the lock | takeover |
 //! | L3, insert | a pending block in a chain | the entry | recovery, or the next deleter |
 //! | L3, replace | the old block, unlinked and named | the new entry | recovery frees the old block |
 //! | L3, remove | the block, unlinked and named; its bits in the signature | the key absent | recovery frees it; insertions heal the signature |
+//! | leaving use | the block, out of use and named | likewise | likewise; another line that names it names an earlier life |
+//! | L2, within the wipe behind it | no lock; the block likewise, wiped in part | likewise, without a wait | likewise |
+//! | L2, before what was claimed in vain is given back | no lock; a pending block, named | what was there | recovery frees it |
 //! | L4, size | an unsettled size | a bounded wait, then all entries | the takeover adjusts to the end |
 //! | L4, moving, or L3 after it | an entry in its old chain, in none, or in its new one | likewise | the takeover links it by the hash in its block |
 //! | a change, before its count | a count that is one off | `len` off by one | adjusting and recovery count anew |
@@ -88,7 +103,8 @@
 //! A verb on a key waits for a live owner at most 100 ms and then answers *busy*, one that walks
 //! the table so long for each bucket; a stopped owner that
 //! comes back finds its lock or nobody's harm, since nobody takes a lock from the living. Readers
-//! write the lock, so a read-only handle cannot read. Chains have no bound but the number of
+//! write the lock, so a read-only handle cannot read. An update has a block of its own while it
+//! waits, whether or not it will need one. Chains have no bound but the number of
 //! blocks. Adjusting holds the lock for as long as it takes to touch every entry; on a table whose
 //! adjusting takes longer than the bound, others are *busy* meanwhile. Buckets go from 1 to the
 //! most that the creator chose, by default as many as the entries that the table is made for: then
@@ -98,8 +114,8 @@
 //!
 //! `papers/watson-table.md`. From it: chains at whose head insertion happens, one lock outside,
 //! 1024 buckets at least, growth above two entries a bucket, shrinking below a half. Different:
-//! offsets for pointers, links and tags apart from the entries, signatures, takeover, powers of
-//! two, doubling and halving.
+//! offsets for pointers, links and tags apart from the entries, signatures, takeover, writing ahead
+//! of the lock and wiping behind it, powers of two, doubling and halving.
 
 mod head;
 mod inspect;
@@ -109,6 +125,7 @@ mod lock;
 mod reserve;
 mod resize;
 mod search;
+mod update;
 
 use std::fmt;
 
@@ -121,13 +138,12 @@ use crate::contract::{
     ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Recovery, Remove, Reservation,
     Resizing, Rule, Seen, Stats, Table, Unlinked, Version,
 };
-use crate::entry::{EntryShape, EntryView, Prepared, check_key, identity_of};
+use crate::entry::{EntryShape, EntryView, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::TableOptions;
 use head::{Head, Node};
-use lock::Locked;
 use resize::Size;
-use search::Sought;
+use search::{Near, Sought};
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
@@ -171,6 +187,14 @@ struct Found<'a, M> {
     node: Node,
     shape: EntryShape,
     entry: EntryView<'a, M>,
+}
+
+impl<M> Found<'_, M> {
+    /// Its block is not in use.
+    #[cold]
+    fn damaged(&self) -> Error {
+        Error::Corrupt { what: "linked block", word: self.block.offset().word() }
+    }
 }
 
 /// The word that points to an entry in its upper half: the head of the chain, or the node of the
@@ -224,7 +248,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<T, Error> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
-        self.prefetch(hash);
+        self.approach_entry(self.approach(hash, Near::ToRead), Near::ToRead);
         self.under_lock(|_| match self.find(self.bucket(hash), (hash, key))? {
             Sought::Found(found) => read(Some(found)),
             Sought::Absent(_) => read(None),
@@ -237,60 +261,12 @@ impl<M: Memory> Chained<M> {
         hash & (self.buckets() - 1)
     }
 
-    /// Asks for the head that a hash most likely has while the lock is not held yet: a hint, since
-    /// the size may change before it is.
-    #[inline]
-    fn prefetch(&self, hash: u64) {
-        self.memory().prefetch(self.head(self.bucket(hash)), 1);
-    }
-
     /// The version of the entry in a block. Only under the lock.
     fn version(&self, block: Block) -> Result<Version, Error> {
         let word = block.offset().word();
         let generation = self.arena.generation(block);
         let generation = generation.ok_or(Error::Corrupt { what: "linked block", word })?;
         Ok(Version::new(self.identity, block, generation))
-    }
-
-    /// An update under the lock, of an entry that `locked` writes or has written.
-    #[inline(always)]
-    fn update_under<'a>(
-        &'a self,
-        locked: &mut Locked<'a, M>,
-        prepared: &Prepared<'_>,
-        rule: Rule<'_>,
-    ) -> Result<Effect, Error> {
-        let bucket = self.bucket(prepared.hash);
-        let sought = (prepared.hash, prepared.entry.key);
-        let found = match self.find(bucket, sought)? {
-            Sought::Found(found) => found,
-            Sought::Absent(head) => {
-                match rule {
-                    Rule::Insert { existing, .. } => existing.clear(),
-                    Rule::Put { .. } => {}
-                    Rule::Replace | Rule::Exchange { .. } => return Ok(Effect::Missing),
-                }
-                return locked.add(bucket, head, prepared).map(|()| Effect::Added);
-            }
-        };
-        let metadata = found.entry.metadata();
-        let effect = match rule {
-            Rule::Insert { existing, is_dead } if is_dead(metadata) => {
-                existing.clear();
-                Effect::Added
-            }
-            Rule::Insert { existing, .. } => {
-                found.entry.read_value(found.shape, existing);
-                return Ok(Effect::Kept { metadata });
-            }
-            Rule::Put { is_dead } if is_dead(metadata) => Effect::Added,
-            Rule::Exchange { version } if self.version(found.block)? != version => {
-                return Ok(Effect::Changed);
-            }
-            Rule::Put { .. } | Rule::Replace | Rule::Exchange { .. } => Effect::Replaced,
-        };
-        locked.exchange(found, prepared)?;
-        Ok(effect)
     }
 }
 
@@ -402,9 +378,7 @@ impl<M: Memory> Table for Chained<M> {
     }
 
     fn update(&self, entry: Entry<'_>, rule: Rule<'_>) -> Result<Effect, Error> {
-        let prepared = Prepared::new(&self.arena, entry)?;
-        self.prefetch(prepared.hash);
-        self.under_lock(|locked| self.update_under(locked, &prepared, rule))
+        self.update_entry(entry, rule)
     }
 
     fn reserve(
@@ -422,52 +396,11 @@ impl<M: Memory> Table for Chained<M> {
         only: Option<Version>,
         value: Option<&mut Vec<u8>>,
     ) -> Result<Unlinked, Error> {
-        check_key(key)?;
-        let hash = self.arena.hasher().hash(key);
-        self.prefetch(hash);
-        self.under_lock(|locked| {
-            let found = match self.find(self.bucket(hash), (hash, key))? {
-                Sought::Found(found) => Some(found),
-                Sought::Absent(_) => None,
-            };
-            let settled = match (&found, only) {
-                (None, _) => Some(Unlinked::Absent),
-                (Some(found), Some(only)) if self.version(found.block)? != only => {
-                    Some(Unlinked::Changed)
-                }
-                _ => None,
-            };
-            let (Some(found), None) = (found, settled) else {
-                value.into_iter().for_each(Vec::clear);
-                return Ok(settled.unwrap_or(Unlinked::Absent));
-            };
-            if let Some(value) = value {
-                found.entry.read_value(found.shape, value);
-            }
-            let metadata = found.entry.metadata();
-            locked.unlink(found)?;
-            Ok(Unlinked::Removed { metadata })
-        })
+        self.unlink_entry(key, only, value)
     }
 
     fn remove_version(&self, version: Version) -> Result<Remove, Error> {
-        if !version.is_of(self.identity) {
-            return Ok(Remove::Absent);
-        }
-        self.under_lock(|locked| {
-            let Some(entry) = EntryView::new(&self.arena, version.block()) else {
-                return Ok(Remove::Absent);
-            };
-            // A block that is not of this version may hold anything: then its chain lacks it.
-            let Some(found) = self.find_block(self.bucket(entry.hash()), version.block())? else {
-                return Ok(Remove::Absent);
-            };
-            if self.version(found.block)? != version {
-                return Ok(Remove::Absent);
-            }
-            locked.unlink(found)?;
-            Ok(Remove::Removed)
-        })
+        self.unlink_version(version)
     }
 
     fn scan(
@@ -503,7 +436,7 @@ impl<M: Memory> Table for Chained<M> {
         self.under_lock(|locked| {
             let wanted = buckets.unwrap_or(self.count()).max(1);
             // To the power of two below, so that the next insertion does not grow again.
-            locked.adjust(wanted.ilog2().min(self.exponent_max))?;
+            locked.chains.adjust(wanted.ilog2().min(self.exponent_max))?;
             Ok(self.buckets())
         })
     }

@@ -31,8 +31,11 @@ impl<M: Memory> Chained<M> {
     ) -> Result<Reservation<'_>, Error> {
         let entry = Entry { key, value: &[], metadata };
         let prepared = Prepared::sized(&self.arena, entry, value_bytes)?;
-        // The lock, since recovery and the line of a lessee that unwound need it.
-        let (lease, block) = self.under_lock_keeping(|locked| locked.write(&prepared))?;
+        let (lease, block) = match self.write_ahead(&prepared) {
+            Some(written) => written,
+            // The lock, since recovery and the line of a lessee that unwound need it.
+            None => self.under_lock_keeping(|locked| locked.write(&prepared))?,
+        };
         let (key, lease) = (key.to_vec(), Some(lease));
         let room = Reserved { table: self, lease, block, key, value_bytes, metadata };
         Ok(Reservation::new(room, value_bytes))
@@ -50,9 +53,7 @@ impl<M: Memory> Room for Reserved<'_, M> {
         let entry = Entry { key: &self.key, value: &[], metadata: self.metadata };
         let prepared = Prepared::sized(&table.arena, entry, self.value_bytes)?;
         let Some(lease) = self.lease.take() else { return Ok(Effect::Missing) };
-        table.publish(lease, (self.block, prepared.shape.words()), |locked| {
-            table.update_under(locked, &prepared, rule)
-        })
+        table.publish((lease, self.block), &prepared, rule)
     }
 }
 

@@ -3,7 +3,7 @@
 use shm_arena::{Block, Fence, Load, Memory, Offset, Store};
 
 use super::head::{Head, Node, Signature, Tag};
-use super::lock::Locked;
+use super::lock::Chains;
 use super::{Chained, Link};
 use crate::contract::Error;
 use crate::entry::EntryView;
@@ -99,11 +99,11 @@ impl<M: Memory> Chained<M> {
     }
 }
 
-impl<'a, M: Memory> Locked<'a, M> {
+impl<'a, M: Memory> Chains<'a, M> {
     /// Doubles the buckets above two entries a bucket.
     #[inline(always)]
-    pub(super) fn grow_if_crowded(&mut self, entries: u64) -> Result<(), Error> {
-        let table = self.table;
+    pub(super) fn grow_if_crowded(self, entries: u64) -> Result<(), Error> {
+        let Self(table) = self;
         let now = table.size().now;
         if table.adjusts && entries > ENTRIES_PER_BUCKET_MAX << now && now < table.exponent_max {
             return self.adjust(now + 1);
@@ -113,8 +113,8 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Halves the buckets below half an entry a bucket.
     #[inline(always)]
-    pub(super) fn shrink_if_sparse(&mut self, entries: u64) -> Result<(), Error> {
-        let table = self.table;
+    pub(super) fn shrink_if_sparse(self, entries: u64) -> Result<(), Error> {
+        let Self(table) = self;
         let now = table.size().now;
         if table.adjusts && entries < (1 << now) / BUCKETS_PER_ENTRY_MAX && now > 0 {
             return self.adjust(now - 1);
@@ -127,16 +127,16 @@ impl<'a, M: Memory> Locked<'a, M> {
     /// CRASH(adjust): from the first store until the last one the size says that entries move, and
     /// whoever takes the lock from the dead goes on where it stopped, before anything else.
     #[cold]
-    pub(super) fn adjust(&mut self, target: u32) -> Result<(), Error> {
-        let size = self.table.size();
-        self.table.set_size(Size { target, ..size });
+    pub(super) fn adjust(self, target: u32) -> Result<(), Error> {
+        let size = self.0.size();
+        self.0.set_size(Size { target, ..size });
         self.finish_adjusting()
     }
 
     /// Moves what has not moved yet, and counts what there is.
     #[cold]
-    pub(super) fn finish_adjusting(&mut self) -> Result<(), Error> {
-        let table = self.table;
+    pub(super) fn finish_adjusting(self) -> Result<(), Error> {
+        let Self(table) = self;
         let size = table.size();
         self.link_again(size)?;
         let mut entries = 0;
@@ -152,8 +152,8 @@ impl<'a, M: Memory> Locked<'a, M> {
     /// Links the entry that a dead owner was moving, if it is in neither chain.
     ///
     /// CRASH(move): it is in the old chain, or named by `moving` alone, or in the new chain.
-    fn link_again(&mut self, size: Size) -> Result<(), Error> {
-        let table = self.table;
+    fn link_again(self, size: Size) -> Result<(), Error> {
+        let Self(table) = self;
         let Some(block) = u32::try_from(table.moving()).ok().filter(|&unit| unit != 0) else {
             return Ok(());
         };
@@ -171,8 +171,8 @@ impl<'a, M: Memory> Locked<'a, M> {
 
     /// Moves the entries of a bucket that belong to others; gives how many it leaves behind itself,
     /// in this bucket or in one that comes before it.
-    fn empty_of_foreigners(&mut self, bucket: u64, target: u32) -> Result<u64, Error> {
-        let table = self.table;
+    fn empty_of_foreigners(self, bucket: u64, target: u32) -> Result<u64, Error> {
+        let Self(table) = self;
         let mut link = Link(table.head(bucket));
         let mut next = table.head_of(bucket).first;
         let (mut behind, mut signature) = (0, Signature::EMPTY);
@@ -205,8 +205,8 @@ impl<'a, M: Memory> Locked<'a, M> {
     }
 
     /// Links an entry that is in no chain at the head of one.
-    fn push(&self, bucket: u64, block: Block, entry: EntryView<'a, M>) {
-        let (head, tag) = (self.table.head_of(bucket), Tag::of(entry.hash()));
+    fn push(self, bucket: u64, block: Block, entry: EntryView<'a, M>) {
+        let (head, tag) = (self.0.head_of(bucket), Tag::of(entry.hash()));
         // ORDERING(L4): release, behind the step that took the block out of its chain: before that,
         // a new next of this one would cut off what comes after it there.
         self.set_node(block, Node { next: head.first, tag }, Store::Release);

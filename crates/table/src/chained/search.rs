@@ -1,5 +1,5 @@
-//! Looking for a key: the head, the chain unless the signature rules the key out, and what is asked
-//! for meanwhile; and walking a chain from its head to its end.
+//! Looking for a key: what is asked for ahead of the lock, the head, and the chain unless the
+//! signature rules the key out; and walking a chain from its head to its end.
 
 use shm_arena::{Block, Load, Memory, Offset};
 
@@ -16,6 +16,20 @@ pub(super) enum Sought<'a, M> {
     Absent(Head),
 }
 
+/// What is brought near for what.
+#[derive(Clone, Copy)]
+pub(super) enum Near {
+    ToRead,
+    ToWrite,
+}
+
+/// A head that has been asked for, and the tag of the key that is meant.
+#[derive(Clone, Copy)]
+pub(super) struct Approached {
+    head_at: Offset,
+    tag: Tag,
+}
+
 impl<M: Memory> Chained<M> {
     /// Looks for a key in its chain, unless the signature rules it out.
     #[inline(always)]
@@ -29,7 +43,6 @@ impl<M: Memory> Chained<M> {
         if !head.signature.may_have(tag) {
             return Ok(Sought::Absent(head));
         }
-        self.prefetch_entry(head.first);
         let mut link = Link(self.head(bucket));
         let (mut next, mut signature) = (head.first, Signature::EMPTY);
         for _ in 0..self.links_max {
@@ -49,14 +62,41 @@ impl<M: Memory> Chained<M> {
         Err(self.endless(bucket))
     }
 
-    /// Asks for all of an entry before its node tells whether it is the one: what a verb compares,
-    /// copies or wipes is on its way meanwhile. Of a chain's first entry alone: what is gained with
-    /// later ones is lost by the lines of those that are passed over.
+    /// Asks, while the lock is others', for the head that a hash most likely has: a hint, since the
+    /// size may change before the lock is held.
     #[inline(always)]
-    fn prefetch_entry(&self, next: u64) {
+    pub(super) fn approach(&self, hash: u64, near: Near) -> Approached {
+        let approached = Approached { head_at: self.head(self.bucket(hash)), tag: Tag::of(hash) };
+        self.bring(near, approached.head_at, 1);
+        approached
+    }
+
+    /// Asks, right before the lock is taken, for what its owner looks at behind that head: the node
+    /// of the chain's first entry, and all of the entry, which a verb compares, copies or wipes.
+    /// Under the lock everybody else would wait for them as well. A hint, for the same reason.
+    ///
+    /// Of the first entry alone: what is gained with later ones is lost by the lines of those that
+    /// are passed over.
+    #[inline(always)]
+    pub(super) fn approach_entry(&self, Approached { head_at, tag }: Approached, near: Near) {
+        let head = Head::from_bits(self.memory().load(head_at, Load::Relaxed));
+        if !head.signature.may_have(tag) {
+            return;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "a hint")]
-        let block = Block::new(next as u32);
-        self.memory().prefetch(block.offset(), 32);
+        let block = Block::new(head.first as u32);
+        if let Some(node_at) = self.arena.layout().side_word(block) {
+            self.bring(near, node_at, 1);
+            self.bring(near, block.offset(), 32);
+        }
+    }
+
+    #[inline(always)]
+    fn bring(&self, near: Near, at: Offset, words: u64) {
+        match near {
+            Near::ToRead => self.memory().prefetch(at, words),
+            Near::ToWrite => self.memory().prefetch_to_write(at, words),
+        }
     }
 
     /// Walks one chain for a block, whatever the signature says.

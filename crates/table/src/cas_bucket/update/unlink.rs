@@ -7,7 +7,7 @@ use crate::cas_bucket::search::{Found, Search};
 use crate::cas_bucket::word::Header;
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
-use crate::entry::check_key;
+use crate::entry::{EntryView, check_key};
 
 /// What one attempt to unlink came to.
 enum Unlink {
@@ -27,16 +27,31 @@ impl<M: Memory> CasBucket<M> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
         let (bucket, root) = self.approach(hash)?;
-        let Some(lease) = self.try_lease() else {
-            return Err(self.arena.lease_error().into());
+        // What is not in order goes on elsewhere, by value: else this would live in memory, too.
+        let lease = match self.arena.try_lease() {
+            Some(lease) if root.is_settled() && !lease.is_unsettled() => lease,
+            lease => return self.unlink_in_order(hash, key, value, lease),
         };
-        if !root.is_settled() {
-            self.help_along()?;
-        }
         match self.unlink_once(bucket, key, value.as_deref_mut(), &lease)? {
             Unlink::Again => self.unlink_again(hash, key, value, lease),
             Unlink::Done(metadata) => Ok(metadata),
         }
+    }
+
+    /// Sees to the order of the line and of the table first.
+    #[cold]
+    fn unlink_in_order<'a>(
+        &'a self,
+        hash: u64,
+        key: &[u8],
+        value: Option<&mut Vec<u8>>,
+        lease: Option<Lease<'a, M>>,
+    ) -> Result<Option<u64>, Error> {
+        let lease = self.settled(lease)?;
+        if !self.root().is_settled() {
+            self.help_along()?;
+        }
+        self.unlink_again(hash, key, value, lease)
     }
 
     /// Repeats attempts after the first one, which stands alone for the sake of speed.
@@ -77,28 +92,35 @@ impl<M: Memory> CasBucket<M> {
             return Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again });
         }
         // What is found goes on from here in registers; anything else is rare.
-        match self.search_first(bucket.at, matches, key) {
-            Search::Found(found) => self.unlink_seen(bucket, header, &found, value, lease),
-            seen => self.unlink_otherwise((bucket, header, matches), seen, key, value, lease),
+        let named = self.first_named(bucket.at, matches);
+        // Before the entry has come: behind that, no more can be done meanwhile than the processor
+        // looks ahead.
+        let located = lease.locate(named.slot.block());
+        match (self.try_slot(named, key, EntryView::prefetch_to_write), located) {
+            (Search::Found(found), Some(located)) => {
+                self.unlink_seen(bucket, header, (&found, located), value, lease)
+            }
+            _ => self.unlink_otherwise((bucket, header, matches), key, value, lease),
         }
     }
 
-    /// Goes on with an attempt where the first tag that matched is not that of the key's entry.
+    /// Makes an attempt where the first tag that matched is not that of the key's entry.
     #[cold]
     fn unlink_otherwise<'a>(
         &'a self,
         (bucket, header, matches): (Bucket, Header, u32),
-        first: Search<'a, M>,
         key: &[u8],
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let seen = match first {
-            Search::Absent => self.search_rest(bucket.at, matches & (matches - 1), key),
-            seen => seen,
-        };
-        match seen {
-            Search::Found(found) => self.unlink_seen(bucket, header, &found, value, lease),
+        match self.search(bucket.at, matches, key) {
+            Search::Found(found) => match lease.locate(found.slot.block()) {
+                Some(located) => self.unlink_seen(bucket, header, (&found, located), value, lease),
+                None => {
+                    self.stale_block(bucket, header, found.slot.block())?;
+                    Ok(Unlink::Again)
+                }
+            },
             Search::Absent => {
                 value.into_iter().for_each(Vec::clear);
                 let unchanged = self.is_unchanged(bucket.at, header);
@@ -117,14 +139,10 @@ impl<M: Memory> CasBucket<M> {
         &'a self,
         bucket: Bucket,
         header: Header,
-        found: &Found<'a, M>,
+        (found, located): (&Found<'a, M>, Located),
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let Some(located) = lease.locate(found.slot.block()) else {
-            self.stale_block(bucket, header, found.slot.block())?;
-            return Ok(Unlink::Again);
-        };
         if let Some(value) = value
             && !found.entry.read_claimed_value(found.shape, value)
         {
