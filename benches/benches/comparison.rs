@@ -28,7 +28,13 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
         println!("{HELP}");
     }
-    let settings = Settings::from_environment();
+    let settings = match Settings::from_environment() {
+        Ok(settings) => settings,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(settings.warm_up)

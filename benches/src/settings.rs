@@ -5,6 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::churn::{ChurnName, Fill};
+use crate::fault::Fault;
 use crate::row::RowName;
 use crate::workload::Workload;
 
@@ -13,6 +14,9 @@ pub const QUICK_VARIABLE: &str = "SHM_BENCH_QUICK";
 
 /// Directory for the tables in place of `/dev/shm`; `memfd` for unnamed files in memory.
 pub const DIRECTORY_VARIABLE: &str = "SHM_BENCH_DIRECTORY";
+
+/// Numbers of worker processes, as `1,2,4,8`, in place of one and two.
+pub const PROCESSES_VARIABLE: &str = "SHM_BENCH_PROCESSES";
 
 /// What is printed for `--help`, before criterion's own options.
 pub const HELP: &str = "\
@@ -30,6 +34,7 @@ memory/table counts bytes an entry.
 
   SHM_BENCH_QUICK=1        as --quick
   SHM_BENCH_DIRECTORY=DIR  where the tables lie, instead of /dev/shm; `memfd` for unnamed files
+  SHM_BENCH_PROCESSES=1,4  numbers of workers, instead of 1,2; with as many processors as workers
 
 The comparison is printed at the end and written to target/comparison/index.html (plots) and
 target/comparison/results.json, with every goal and whether this run met it. Ratios are within
@@ -106,11 +111,15 @@ impl Settings {
     }
 
     /// What the environment and criterion's `--quick` ask for.
-    pub fn from_environment() -> Self {
+    pub fn from_environment() -> Result<Self, Fault> {
         let variable = std::env::var_os(QUICK_VARIABLE);
         let is_quick = variable.is_some_and(|value| !value.is_empty() && value != "0")
             || std::env::args().any(|argument| argument == "--quick");
-        if is_quick { Self::quick() } else { Self::full() }
+        let settings = if is_quick { Self::quick() } else { Self::full() };
+        match std::env::var(PROCESSES_VARIABLE) {
+            Ok(text) => Ok(Self { processes: numbers_of_processes(&text)?, ..settings }),
+            Err(_) => Ok(settings),
+        }
     }
 
     /// The cells, in order: one and two processes of a row are measured one after the other.
@@ -136,6 +145,20 @@ impl Settings {
         }
         churns
     }
+}
+
+/// Reads numbers of workers: ascending, as many as there are processors at most.
+fn numbers_of_processes(text: &str) -> Result<Vec<u32>, Fault> {
+    let numbers: Option<Vec<u32>> = text.split(',').map(|word| word.trim().parse().ok()).collect();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let fits = |numbers: &Vec<u32>| {
+        let are_ascending = numbers.is_sorted_by(|one, next| one < next);
+        are_ascending && numbers.iter().all(|&one| one > 0 && one as usize <= processors)
+    };
+    numbers.filter(fits).ok_or_else(|| {
+        let problem = format!("{text:?} is no ascending list of numbers from 1 to {processors}");
+        Fault::setup(PROCESSES_VARIABLE, "read", problem)
+    })
 }
 
 /// Options of criterion that are followed by a value.
@@ -263,6 +286,16 @@ mod tests {
         assert!(select("read/cas_bucket/p1 --exact").includes(id));
         assert!(!select("read/cas_bucket/p --exact").includes(id));
         assert!(!select("--list").measures && select("--quick").measures);
+    }
+
+    #[test]
+    fn numbers_of_workers_are_ascending_and_have_a_processor_each() {
+        assert_eq!(numbers_of_processes("1").unwrap(), [1]);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        for wrong in ["", "0", "2,1", "1,1", "one", &format!("{}", processors + 1)] {
+            let error = numbers_of_processes(wrong).unwrap_err().to_string();
+            assert!(error.contains(PROCESSES_VARIABLE) && error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

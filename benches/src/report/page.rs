@@ -114,7 +114,9 @@ fn write_workload(
         )?;
     }
     out.push_str("</p>\n");
-    for plot in [times(workload, &records), ratios(workload, &records), latencies(&records)] {
+    let plots = [times(workload, &records), ratios(workload, &records), latencies(&records)];
+    let together = (workers(&records).len() > 2).then(|| throughputs(workload, &records));
+    for plot in plots.into_iter().chain(together) {
         out.push_str(&plot.svg()?);
     }
     out.push_str(
@@ -161,7 +163,7 @@ fn write_row(record: &Record, out: &mut String) -> std::fmt::Result {
     )
 }
 
-/// Rows of a plot: for each table a mark of one and of two workers.
+/// Rows of a plot: for each table a mark of each number of workers.
 fn by_workers(
     records: &[&Record],
     mark: impl Fn(&Record) -> Mark,
@@ -169,24 +171,47 @@ fn by_workers(
     let tables = RowName::ALL.iter().filter(|&&table| records.iter().any(|r| r.table == table));
     tables
         .map(|&table| {
-            let marks = [1, 2].map(|processes| {
+            let marks = workers(records).into_iter().map(|processes| {
                 let found = records.iter().find(|r| (r.table, r.processes) == (table, processes));
                 found.map(|record| mark(record))
             });
-            (table.label(), marks.to_vec())
+            (table.label(), marks.collect())
         })
         .collect()
 }
 
-fn workers() -> Vec<String> {
-    vec!["1 worker".to_owned(), "2 workers".to_owned()]
+/// The numbers of workers that there are, ascending.
+fn workers(records: &[&Record]) -> Vec<u32> {
+    let mut workers: Vec<u32> = records.iter().map(|record| record.processes).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    workers
+}
+
+fn series(records: &[&Record]) -> Vec<String> {
+    let name = |workers: u32| format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
+    workers(records).into_iter().map(name).collect()
+}
+
+/// What all workers do together: of more than two, whether they get on.
+fn throughputs(workload: Workload, records: &[&Record]) -> Plot {
+    Plot {
+        title: format!("{}: what all workers do together", workload.name()),
+        unit: "million operations a second, logarithmic".to_owned(),
+        series: series(records),
+        rows: by_workers(records, |record| {
+            Mark::Bar(f64::from(record.processes) * 1e3 / record.ns_per_op)
+        }),
+        reference: None,
+        precision: 1,
+    }
 }
 
 fn times(workload: Workload, records: &[&Record]) -> Plot {
     Plot {
         title: format!("{}: time of an operation in a loop", workload.name()),
         unit: "nanoseconds of each worker, logarithmic".to_owned(),
-        series: workers(),
+        series: series(records),
         rows: by_workers(records, |record| Mark::Bar(record.ns_per_op)),
         reference: None,
         precision: 0,
@@ -197,7 +222,7 @@ fn ratios(workload: Workload, records: &[&Record]) -> Plot {
     Plot {
         title: format!("{}: how far from the limit, median and quartiles", workload.name()),
         unit: "times the limit, logarithmic".to_owned(),
-        series: workers(),
+        series: series(records),
         rows: by_workers(records, |record| Mark::Range {
             low: record.ratio_lower_quartile,
             value: record.ratio_to_limit,
@@ -212,7 +237,7 @@ fn latencies(records: &[&Record]) -> Plot {
     Plot {
         title: "One operation alone: p50 (end), p99 (dot), p99.9 (end)".to_owned(),
         unit: "nanoseconds without the clock's own, logarithmic; the number is p99".to_owned(),
-        series: workers(),
+        series: series(records),
         rows: by_workers(records, |record| Mark::Range {
             low: record.p50_ns,
             value: record.p99_ns,

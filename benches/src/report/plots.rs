@@ -58,8 +58,13 @@ const MARK_HEIGHT: i32 = 17;
 const ROW_GAP: i32 = 12;
 
 /// Colours that differ for readers who see colours differently (Okabe and Ito).
-const COLOURS: [RGBColor; 3] =
-    [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+];
 const INK: RGBColor = RGBColor(40, 44, 52);
 const FAINT: RGBColor = RGBColor(222, 226, 232);
 
