@@ -43,6 +43,8 @@ pub enum Fault {
     WipedEarly,
     /// A line names an unlinked entry no longer while that is wiped.
     WithdrawnEarly,
+    /// A line does not name what it keeps back.
+    SpareUnnamed,
     /// Waits give nobody else a turn: not wrong by itself, but it brings out thefts of locks.
     Impatient,
 }
@@ -82,6 +84,7 @@ const EMPTY: u64 = 1 << 32;
 const BLOCK_GENERATION: u32 = 24;
 const LINE_WORDS: u64 = 16;
 const OLD_BLOCK: u64 = 2;
+const FIRST_SPARE: u64 = 8;
 
 impl Buckets {
     /// For a table without such buckets.
@@ -140,10 +143,24 @@ impl<M: Memory> Faulty<M> {
         }
     }
 
+    /// Which word of a line this is.
+    fn word_of_line(&self, at: Offset) -> Option<u64> {
+        let within = at.word().wrapping_sub(self.at.first_line.word());
+        (within < self.at.lines * LINE_WORDS).then_some(within % LINE_WORDS)
+    }
+
     /// Whether a store is one by which a line names a block as about to be unlinked.
     fn is_intent(&self, at: Offset, value: u64) -> bool {
-        let within = at.word().wrapping_sub(self.at.first_line.word());
-        value != 0 && within < self.at.lines * LINE_WORDS && within % LINE_WORDS == OLD_BLOCK
+        value != 0 && self.word_of_line(at) == Some(OLD_BLOCK)
+    }
+
+    /// Whether a store is left out.
+    fn is_omitted(&self, at: Offset) -> bool {
+        match self.fault {
+            Fault::StoreOmitted => at == self.at.index,
+            Fault::SpareUnnamed => self.word_of_line(at).is_some_and(|word| word >= FIRST_SPARE),
+            _ => false,
+        }
     }
 
     /// Does what a fault of `chained` does to a store between naming a block and its wipe; `true`:
@@ -241,8 +258,7 @@ impl<M: Memory> Memory for Faulty<M> {
 
     #[track_caller]
     fn store(&self, at: Offset, value: u64, order: Store) {
-        let is_omitted = self.fault == Fault::StoreOmitted && at == self.at.index;
-        if !is_omitted && !self.store_late(at, value) {
+        if !self.is_omitted(at) && !self.store_late(at, value) {
             self.memory.store(at, self.halved(at, value), order);
         }
     }

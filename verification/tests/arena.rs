@@ -33,6 +33,7 @@ impl<X: Execution> Stage<X> {
             slab_units: units,
             block_units_min: 1,
             side_words: 0,
+            spares: 1,
         };
         let world = World::new(execution, Layout::new(geometry).expect("tiny").word_count());
         let place = world.place(0);

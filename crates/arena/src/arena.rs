@@ -58,7 +58,7 @@ pub struct Arena<M> {
     has_replaced: bool,
     pool: Pool,
     /// Lines of this process that no thread leases and that name something still.
-    left: Mutex<Vec<u32>>,
+    left: Box<Mutex<Vec<u32>>>,
 }
 
 /// Lines that one process keeps at most, however large its share; more threads take turns.
@@ -112,7 +112,7 @@ impl<M: Memory> Arena<M> {
         let layout = Layout::new(header.geometry)?;
         // Its share, so that as many processes as there are records find lines.
         let share = layout.geometry().lines / layout.geometry().records;
-        let pool = Pool::new(share.min(POOL_LINES_MAX));
+        let pool = Pool::new(share.min(POOL_LINES_MAX), layout.geometry().spares);
         let mut arena = Self {
             memory,
             layout,
@@ -123,7 +123,7 @@ impl<M: Memory> Arena<M> {
             own_record: (Offset::new(0), 0),
             has_replaced: false,
             pool,
-            left: Mutex::default(),
+            left: Box::default(),
         };
         if arena.memory.is_writable() {
             let (identity, has_replaced) = arena.register()?;
@@ -408,7 +408,7 @@ impl<M: Memory> Arena<M> {
             if let Some(hold) = self.pool.take(place)
                 && let Some(number) = hold.line().filter(|_| !hold.is_unsettled())
             {
-                Lease::new(self, hold, number).release_spare();
+                Lease::new(self, hold, number).release_spares();
             }
         }
     }
@@ -426,7 +426,7 @@ impl<M: Memory> Arena<M> {
                 return;
             };
             if let Some(number) = hold.line() {
-                Lease::new(&self, hold, number).release_spare();
+                Lease::new(&self, hold, number).release_spares();
                 let owner = Line(self.layout.line(number)).owner();
                 self.memory.store(owner, 0, Store::Release);
             }

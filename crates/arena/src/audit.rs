@@ -151,9 +151,7 @@ impl<M: Memory> Arena<M> {
     pub(crate) fn lines_in_use(&self) -> u32 {
         let names = |number| {
             let line = Line(self.layout().line(number));
-            [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
-                .iter()
-                .any(|&at| self.memory().load(at, Load::Relaxed) != 0)
+            line.names(self.geometry().spares).any(|at| self.memory().load(at, Load::Relaxed) != 0)
         };
         (0..self.geometry().lines).map(|number| u32::from(names(number))).sum()
     }
@@ -162,8 +160,7 @@ impl<M: Memory> Arena<M> {
         let mut named = BTreeSet::new();
         for number in 0..self.geometry().lines {
             let line = Line(self.layout().line(number));
-            for at in [line.new_block(), line.old_block(), line.spare_block(), line.reaped_block()]
-            {
+            for at in line.names(self.geometry().spares) {
                 let unit = u32::try_from(self.memory().load(at, Load::Acquire));
                 named.insert(Block::new(unit.unwrap_or(0)));
             }

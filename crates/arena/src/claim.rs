@@ -67,7 +67,7 @@ impl<M: Memory> Lease<'_, M> {
     /// its class, and in the end a larger block serves as well.
     #[cold]
     fn claim_making_room(&self, class: SizeClass) -> Option<Claimed> {
-        self.release_spare();
+        self.release_spares();
         self.arena.release_idle_spares();
         // Another line may be quicker to claim what this one made room for.
         for _ in 0..RECLASS_TURNS_MAX {

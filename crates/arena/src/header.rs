@@ -8,8 +8,8 @@
 //!       3 byte order    4 word count        5 creation time     6-7 boot       8 table kind
 //!       9 hash kind    10-11 hash secret   12 hash signature   13 records | lines
 //!      14 slab units | smallest block units   15 side words | slabs   16 index words
-//!      17-20 table's numbers
-//!      21 checksum of words 0 to 20           22 root word
+//!      17-20 table's numbers              21 spares
+//!      22 checksum of words 0 to 21           23 root word
 //! ```
 
 #![expect(clippy::cast_possible_truncation, reason = "words of the header are counted in usize")]
@@ -28,8 +28,8 @@ const WORD_BYTES: u64 = 8;
 /// Reads differently on a machine of the other byte order.
 const BYTE_ORDER: u64 = 0x0102_0304_0506_0708;
 
-const CHECKSUM: usize = 21;
-const ROOT: u64 = 22;
+const CHECKSUM: usize = 22;
+const ROOT: u64 = 23;
 
 /// What the creator of a segment decides and every attacher finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +82,7 @@ impl SegmentHeader {
         words[15] = u64::from(geometry.side_words) << 32 | u64::from(geometry.slabs);
         words[16] = geometry.index_words;
         words[17..21].copy_from_slice(&self.table_numbers);
+        words[21] = geometry.spares.into();
         words[CHECKSUM] = checksum(&words[..CHECKSUM]);
         words[ROOT as usize] = 1;
         for (index, word) in (0..).zip(words) {
@@ -177,6 +178,8 @@ fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
         slab_units,
         block_units_min,
         side_words,
+        // What is more than a line has room for, as a number that is refused.
+        spares: u32::try_from(words[21]).unwrap_or(u32::MAX),
     }
 }
 
@@ -185,11 +188,11 @@ fn geometry(words: &[u64; HEADER_WORDS as usize]) -> Geometry {
 fn fingerprint(table: u64) -> u64 {
     const STRUCTURES: &str = "header 64: magic word|version fingerprint order words created boot \
         boot kind hash secret secret signature records|lines slab_units|block_units_min \
-        side_words|slabs index numbers*4 checksum root; control 16; record 8: incarnation:32|0:28|\
-        state:4 pid started; line 16: owner new old generation spare reaping reclass 0 added \
-        removed; slab word: class+1; block word, one a granule, the even ones of \
-        a slab first, and side words: generation:40|\
-        free used drain:4|owner:12|start:8; unit 64";
+        side_words|slabs index numbers*4 spares checksum root; control 16; \
+        record 8: incarnation:32|0:28|state:4 pid started; \
+        line 16: owner new old generation reaping reclass added removed spares*8; \
+        slab word: class+1; block word, one a granule, the even ones of a slab first, \
+        and side words: generation:40|free used drain:4|owner:12|start:8; unit 64";
     checksum(&[structure_fingerprint(STRUCTURES), table])
 }
 

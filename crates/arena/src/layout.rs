@@ -16,6 +16,7 @@
 use crate::block::{Block, BlockWord, SizeClass, UNIT_WORDS};
 use crate::error::SegmentError;
 use crate::memory::Offset;
+use crate::participant::SPARES_MAX;
 
 /// Words of the segment header.
 pub const HEADER_WORDS: u64 = 64;
@@ -44,6 +45,8 @@ pub struct Geometry {
     pub block_units_min: u32,
     /// Words of the table's own beside each block word: 0 or 1.
     pub side_words: u32,
+    /// Blocks that a line may keep back for its next claims: 1 to 8. Of more than 2 KiB, one.
+    pub spares: u32,
 }
 
 /// Offsets and counts of a segment, range-checked once.
@@ -86,6 +89,7 @@ impl Layout {
         within("slabs", geometry.slabs.into(), 1, 1 << 26)?;
         within("slab units", geometry.slab_units.into(), 1, 1 << 16)?;
         within("side words", geometry.side_words.into(), 0, 1)?;
+        within("spares", geometry.spares.into(), 1, SPARES_MAX.into())?;
         let granule_max = 1 << BlockWord::START_BITS;
         within("smallest block units", geometry.block_units_min.into(), 1, granule_max)?;
         for (quantity, value) in [
@@ -334,6 +338,7 @@ mod tests {
     fn geometry() -> impl Strategy<Value = Geometry> {
         (1..5000_u64, 1..80_u32, 1..300_u32, 1..50_u32, 0..11_u32, (0..9_u32, 0..2_u32)).prop_map(
             |(index_words, records, lines, slabs, slab, (least, side_words))| Geometry {
+                spares: 1,
                 index_words,
                 records,
                 lines,
@@ -400,6 +405,7 @@ mod tests {
             slab_units: 64,
             block_units_min: 2,
             side_words: 1,
+            spares: 1,
         };
         let layout = Layout::new(geometry).unwrap();
         let class = SizeClass::holding(4).unwrap();
@@ -420,6 +426,7 @@ mod tests {
             slab_units: 4,
             block_units_min: 1,
             side_words: 0,
+            spares: 1,
         };
         assert!(Layout::new(geometry).is_ok());
         for wrong in [
@@ -430,6 +437,8 @@ mod tests {
             Geometry { slab_units: 3, ..geometry },
             Geometry { block_units_min: 8, ..geometry },
             Geometry { side_words: 2, ..geometry },
+            Geometry { spares: 0, ..geometry },
+            Geometry { spares: 9, ..geometry },
             Geometry { slabs: 1 << 26, slab_units: 1 << 16, ..geometry },
         ] {
             assert!(matches!(Layout::new(wrong), Err(SegmentError::Size { .. })), "{wrong:?}");

@@ -67,7 +67,8 @@ pub struct NoBlock {
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Claimed {
-    /// The block in the lower half, its units in the upper.
+    /// The block in the lower half, its units in the 16 bits above, and on top, of a spare, its
+    /// number and 1.
     name: u64,
     word: BlockWord,
 }
@@ -90,10 +91,22 @@ impl Claimed {
         self.word.generation()
     }
 
-    /// How a line's private side keeps it: the first word is 0 for no block alone.
+    /// The block as a line keeps it privately under this number.
     #[inline(always)]
-    const fn to_words(self) -> SpareWords {
-        [self.name, self.word.bits()]
+    const fn kept(block: Block, units: u32, number: u32, word: BlockWord) -> SpareWords {
+        let units = (number as u64 + 1) << 48 | (units as u64) << 32;
+        [units | block.unit() as u64, word.bits()]
+    }
+
+    #[inline(always)]
+    const fn units(&self) -> u32 {
+        (self.name >> 32) as u32 & 0xffff
+    }
+
+    /// Its number, if it is a spare.
+    #[inline(always)]
+    const fn spare(&self) -> Option<u32> {
+        ((self.name >> 48) as u32).checked_sub(1)
     }
 
     #[inline(always)]
@@ -108,6 +121,14 @@ pub struct Located {
     block: Block,
     at: Offset,
     units: u32,
+}
+
+impl Located {
+    /// Words that the block has, by the class of its slab.
+    #[inline(always)]
+    pub fn words(&self) -> u64 {
+        u64::from(self.units) * UNIT_WORDS
+    }
 }
 
 /// A block about to be unlinked, as the line's intent names it.
@@ -128,7 +149,8 @@ pub struct Retired {
     units: u32,
     /// Out of use, or already in the life that it begins as the line's spare.
     word: BlockWord,
-    is_kept: bool,
+    /// The number under which it is the line's spare.
+    kept: Option<u32>,
 }
 
 /// Sees to blocks on behalf of one operation. Everything it claims is named in its line first.
@@ -173,9 +195,10 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// Claims a zeroed block of a class for an insertion; it is named in the line.
     #[inline(always)]
     pub fn claim(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
-        let spare = Claimed::from_words(self.hold.spare());
-        let fits = spare.name >> 32 == u64::from(class.units());
-        let claimed = if fits { spare } else { self.claim_free(class)? };
+        let claimed = match self.hold.spare_of(class.units()) {
+            Some(spare) => Claimed::from_words(spare),
+            None => self.claim_free(class)?,
+        };
         // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
         // this block's last life.
         self.memory().fence(Fence::Release);
@@ -237,19 +260,15 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// After publication: the block is the index's from here on, and that of whoever unlinks it.
     #[inline(always)]
     pub fn published(&self, claimed: Claimed) {
-        let named = if self.is_spare(claimed) {
-            self.hold.clear_spare();
-            self.line.spare_block()
-        } else {
-            self.line.new_block()
+        let named = match claimed.spare() {
+            Some(number) => {
+                self.hold.clear_spare(number);
+                self.line.spare_block(number)
+            }
+            None => self.line.new_block(),
         };
         // ORDERING(B7): release, after the store of the index that made the intent needless.
         self.memory().store(named, 0, Store::Release);
-    }
-
-    #[inline(always)]
-    fn is_spare(&self, claimed: Claimed) -> bool {
-        self.hold.spare_name() == claimed.name
     }
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
@@ -290,8 +309,8 @@ impl<'a, M: Memory> Lease<'a, M> {
             forget();
             return self.reclaim(retired, words);
         }
-        if retired.is_kept {
-            self.memory().store(self.line.spare_block(), 0, Store::Release);
+        if let Some(number) = retired.kept {
+            self.memory().store(self.line.spare_block(number), 0, Store::Release);
         }
         self.withdraw();
     }
@@ -309,7 +328,8 @@ impl<'a, M: Memory> Lease<'a, M> {
         retired
     }
 
-    /// What an unlinked block becomes: the line's spare where it has none, named first, or drained.
+    /// What an unlinked block becomes: the line's spare where there is room, named first, or
+    /// drained.
     ///
     /// What becomes the spare begins its next life at once: to recovery, a drained block and a used
     /// one that nobody published are the same.
@@ -317,38 +337,35 @@ impl<'a, M: Memory> Lease<'a, M> {
     fn outlived(&self, intended: Intended) -> Retired {
         let Intended { located: Located { block, at, units }, seen } = intended;
         let drained = seen.drained_by(self.number());
-        let is_kept = !self.hold.has_spare();
-        let word = if is_kept {
-            self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
-            drained.kept_by(self.number())
-        } else {
-            drained
+        let kept = self.hold.room_for(units);
+        let word = match kept {
+            Some(number) => {
+                let named = self.line.spare_block(number);
+                self.memory().store(named, block.unit().into(), Store::Relaxed);
+                drained.kept_by(self.number())
+            }
+            None => drained,
         };
-        Retired { block, at, units, word, is_kept }
+        Retired { block, at, units, word, kept }
     }
 
     /// Wipes the words that were used of a block out of use, keeps it as the line's spare or frees
     /// it, and withdraws the intent.
     #[inline(always)]
     pub fn reclaim(&self, retired: Retired, words: u64) {
-        let Retired { block, at, units, word, is_kept } = retired;
+        let Retired { block, at, units, word, kept } = retired;
         let words = words.min(u64::from(units) * UNIT_WORDS);
-        if is_kept {
-            self.keep((block, units), word, words);
-        } else {
-            self.wipe_retired(block, at, word, words);
+        match kept {
+            Some(number) => {
+                self.wipe(block, words);
+                self.hold.set_spare(number, Claimed::kept(block, units, number, word));
+            }
+            None => self.wipe_retired(block, at, word, words),
         }
         self.withdraw();
     }
 
-    /// Wipes a block that is this line's and named as the spare, and keeps it.
-    #[inline(always)]
-    fn keep(&self, (block, units): (Block, u32), word: BlockWord, words: u64) {
-        self.wipe(block, words);
-        self.hold.set_spare([u64::from(block.unit()) | u64::from(units) << 32, word.bits()]);
-    }
-
-    /// Wipes and frees a block where the line has a spare already.
+    /// Wipes and frees a block where the line has no room for another spare.
     #[inline(never)]
     fn wipe_retired(&self, block: Block, at: Offset, drained: BlockWord, words: u64) {
         self.wipe(block, words);
@@ -357,7 +374,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Gives a claimed block back that was not published.
     pub fn abandon(&self, claimed: Claimed, words: u64, forget: impl FnOnce()) {
-        let (block, was_spare) = (claimed.block(), self.is_spare(claimed));
+        let block = claimed.block();
         let drained = claimed.word.drained_by(self.number());
         let Some(at) = self.layout().block_word(block) else {
             return;
@@ -367,26 +384,29 @@ impl<'a, M: Memory> Lease<'a, M> {
             return;
         }
         forget();
-        if was_spare {
-            self.hold.clear_spare();
+        // A spare goes back to where it is named.
+        let spare = claimed.spare();
+        if let Some(number) = spare {
+            self.hold.clear_spare(number);
         }
         self.recycle(claimed, at, drained, words);
-        if !was_spare {
+        if spare.is_none() {
             self.memory().store(self.line.new_block(), 0, Store::Release);
         }
     }
 
-    /// Wipes a block that this line drains, and keeps it as the spare or frees it.
+    /// Wipes a block that this line drains, and keeps it as a spare or frees it.
     fn recycle(&self, claimed: Claimed, at: Offset, word: BlockWord, words: u64) {
-        let block = claimed.block();
-        self.wipe(block, words.min((claimed.name >> 32) * UNIT_WORDS));
-        if self.hold.has_spare() {
+        let (block, units) = (claimed.block(), claimed.units());
+        self.wipe(block, words.min(u64::from(units) * UNIT_WORDS));
+        let Some(number) = claimed.spare().or_else(|| self.hold.room_for(units)) else {
             return self.free(block, at, word);
-        }
-        self.memory().store(self.line.spare_block(), block.unit().into(), Store::Relaxed);
+        };
+        let named = self.line.spare_block(number);
+        self.memory().store(named, block.unit().into(), Store::Relaxed);
         let kept = word.kept_by(self.number());
         if self.step(at, word, kept) {
-            self.hold.set_spare(Claimed { word: kept, ..claimed }.to_words());
+            self.hold.set_spare(number, Claimed::kept(block, units, number, kept));
         }
     }
 
@@ -432,18 +452,17 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
     }
 
-    /// Gives the spare back to the free blocks.
-    pub(crate) fn release_spare(&self) {
-        if !self.hold.has_spare() {
-            return;
+    /// Gives the spares back to the free blocks.
+    pub(crate) fn release_spares(&self) {
+        while let Some((number, spare)) = self.hold.any_spare() {
+            let spare = Claimed::from_words(spare);
+            self.hold.clear_spare(number);
+            let drained = spare.word.drained_by(self.number());
+            if self.step_of(spare.block(), spare.word, drained) {
+                self.wipe_and_free(spare.block(), drained);
+            }
+            self.memory().store(self.line.spare_block(number), 0, Store::Release);
         }
-        let spare = Claimed::from_words(self.hold.spare());
-        self.hold.clear_spare();
-        let drained = spare.word.drained_by(self.number());
-        if self.step_of(spare.block(), spare.word, drained) {
-            self.wipe_and_free(spare.block(), drained);
-        }
-        self.memory().store(self.line.spare_block(), 0, Store::Release);
     }
 
     /// Ends a lease whose line still names what was claimed: the next lessee settles it, or, once
@@ -455,7 +474,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// Leaves a line that could not be put in order to this process's next recovery, or to others'
     /// after its death; the next lessee gets another line.
     pub(crate) fn give_up(&self) {
-        self.hold.clear_spare();
+        self.hold.clear_spares();
         self.hold.set_settled();
         self.hold.clear_line();
         self.arena.leave_behind(self.number());
@@ -463,7 +482,7 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Forgets the private side of a line that is put in order; its words name what there is.
     pub(crate) fn forget_private(&self) {
-        self.hold.clear_spare();
+        self.hold.clear_spares();
         self.hold.set_settled();
     }
 

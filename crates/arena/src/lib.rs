@@ -30,6 +30,7 @@
 //!     slab_units: 16,
 //!     block_units_min: 1,
 //!     side_words: 0,
+//!     spares: 1,
 //! };
 //! let header = SegmentHeader {
 //!     table_kind: 77,

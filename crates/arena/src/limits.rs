@@ -54,6 +54,7 @@ fn largest(up_to: u32, set: impl Fn(&mut Geometry, u32)) -> u64 {
             slab_units: 1,
             block_units_min: 1,
             side_words: 0,
+            spares: 1,
         };
         set(&mut geometry, number);
         if Layout::new(geometry).is_ok() { fits = number } else { exceeds = number }

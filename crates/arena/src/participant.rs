@@ -12,10 +12,10 @@
 //!             1   new      block claimed for an insertion
 //!             2   old      block being unlinked
 //!             3   old's generation
-//!             4   spare    block kept for the next insertion, wiped
-//!             5   reaping  block being taken over from a dead line
-//!             6   reclass  slab + 1 that is being given to another class
-//!         8 … 9   entries added and removed by the line's lessees, ever
+//!             4   reaping  block being taken over from a dead line
+//!             5   reclass  slab + 1 that is being given to another class
+//!         6 … 7   entries added and removed by the line's lessees, ever
+//!        8 … 15   spares   blocks kept for later insertions, wiped; as many as the geometry says
 //! ```
 //!
 //! A record is FREE or ALIVE. Incarnations do not repeat within a record until 2^32 attachments to
@@ -28,6 +28,9 @@ use std::fmt;
 
 use crate::liveness::RecordIndex;
 use crate::memory::Offset;
+
+/// Spares that a line has words for.
+pub(crate) const SPARES_MAX: u32 = 8;
 
 /// State of a process record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,24 +129,32 @@ impl Line {
         self.0 + 3
     }
 
-    pub(crate) fn spare_block(self) -> Offset {
+    pub(crate) fn reaped_block(self) -> Offset {
         self.0 + 4
     }
 
-    pub(crate) fn reaped_block(self) -> Offset {
+    pub(crate) fn reclassed(self) -> Offset {
         self.0 + 5
     }
 
-    pub(crate) fn reclassed(self) -> Offset {
+    pub(crate) fn added(self) -> Offset {
         self.0 + 6
     }
 
-    pub(crate) fn added(self) -> Offset {
-        self.0 + 8
+    pub(crate) fn removed(self) -> Offset {
+        self.0 + 7
     }
 
-    pub(crate) fn removed(self) -> Offset {
-        self.0 + 9
+    /// The spare of this number, below [`SPARES_MAX`].
+    pub(crate) fn spare_block(self, number: u32) -> Offset {
+        self.0 + (8 + u64::from(number))
+    }
+
+    /// All words that name a block, where a line may keep so many spares: what is being done comes
+    /// before what it needs.
+    pub(crate) fn names(self, spares: u32) -> impl Iterator<Item = Offset> {
+        let spares = (0..spares).map(move |number| self.spare_block(number));
+        [self.reaped_block(), self.old_block()].into_iter().chain(spares).chain([self.new_block()])
     }
 }
 

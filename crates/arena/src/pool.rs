@@ -8,6 +8,7 @@
 
 use crate::block::SizeClass;
 use crate::mapped::ForkEpoch;
+use crate::participant::SPARES_MAX;
 use crate::words::{Word, give_back, load_relaxed, store_relaxed, take};
 
 /// The words of one line. Two cache lines apart, so that no two places share one.
@@ -19,13 +20,16 @@ struct Place {
     unsettled: Word,
     added: Word,
     removed: Word,
-    spare: [Word; 2],
+    /// Which spares there may be, and which there are: bit `i` speaks of number `i`.
+    spares: Word,
+    kept: Word,
+    spare: [[Word; 2]; SPARES_MAX as usize],
     scanned: Word,
     homes: [Word; SizeClass::COUNT],
 }
 
 impl Place {
-    fn new() -> Self {
+    fn new(spares: u32) -> Self {
         let word = || Word::new(0);
         Self {
             taken: word(),
@@ -33,7 +37,9 @@ impl Place {
             unsettled: word(),
             added: word(),
             removed: word(),
-            spare: [word(), word()],
+            spares: Word::new((1 << spares) - 1),
+            kept: word(),
+            spare: std::array::from_fn(|_| [word(), word()]),
             scanned: word(),
             homes: std::array::from_fn(|_| word()),
         }
@@ -48,10 +54,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A power of two of places, at most this many and at least one.
-    pub(crate) fn new(places_max: u32) -> Self {
+    /// A power of two of places, at most this many and at least one, each for so many spares.
+    pub(crate) fn new(places_max: u32, spares: u32) -> Self {
         let places = 1 << places_max.max(1).ilog2();
-        Self { places: (0..places).map(|_| Place::new()).collect(), maker: ForkEpoch::here() }
+        let places = (0..places).map(|_| Place::new(spares)).collect();
+        Self { places, maker: ForkEpoch::here() }
     }
 
     /// Whether this is a forked child's copy of its parent's.
@@ -79,8 +86,11 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) struct Hold<'a>(&'a Place);
 
-/// The words that describe a spare block; the first is 0 for none.
+/// The words that describe a spare block; the first has its units in bits 32 to 47.
 pub(crate) type SpareWords = [u64; 2];
+
+/// Units of a block, at most, of which a line keeps more than one.
+const MANY_UNITS_MAX: u32 = 32;
 
 impl Hold<'_> {
     /// The line of the segment, once there is one.
@@ -134,35 +144,61 @@ impl Hold<'_> {
         total
     }
 
-    /// The spare block's words.
+    /// A spare of so many units.
     #[inline(always)]
-    pub(crate) fn spare(&self) -> SpareWords {
-        [load_relaxed(&self.0.spare[0]), load_relaxed(&self.0.spare[1])]
+    pub(crate) fn spare_of(&self, units: u32) -> Option<SpareWords> {
+        let mut kept = load_relaxed(&self.0.kept);
+        while kept != 0 {
+            let spare = self.words(kept.trailing_zeros());
+            let name = load_relaxed(&spare[0]);
+            if name >> 32 & 0xffff == u64::from(units) {
+                return Some([name, load_relaxed(&spare[1])]);
+            }
+            kept &= kept - 1;
+        }
+        None
     }
 
-    /// Whether there is a spare block.
-    #[inline(always)]
-    pub(crate) fn has_spare(&self) -> bool {
-        self.spare_name() != 0
+    /// Any spare, and its number.
+    pub(crate) fn any_spare(&self) -> Option<(u32, SpareWords)> {
+        let kept = load_relaxed(&self.0.kept);
+        let number = (kept != 0).then(|| kept.trailing_zeros())?;
+        let [name, word] = self.words(number);
+        Some((number, [load_relaxed(name), load_relaxed(word)]))
     }
 
-    /// The first word of the spare's.
+    /// The first number under which a block of so many units can be kept.
     #[inline(always)]
-    pub(crate) fn spare_name(&self) -> u64 {
-        load_relaxed(&self.0.spare[0])
+    pub(crate) fn room_for(&self, units: u32) -> Option<u32> {
+        let spares = load_relaxed(&self.0.spares);
+        let spares = if units > MANY_UNITS_MAX { spares & 1 } else { spares };
+        let room = spares & !load_relaxed(&self.0.kept);
+        (room != 0).then(|| room.trailing_zeros())
     }
 
-    /// Keeps a spare block.
+    /// Keeps a spare under a number.
     #[inline(always)]
-    pub(crate) fn set_spare(&self, spare: SpareWords) {
-        store_relaxed(&self.0.spare[0], spare[0]);
-        store_relaxed(&self.0.spare[1], spare[1]);
+    pub(crate) fn set_spare(&self, number: u32, spare: SpareWords) {
+        let [name, word] = self.words(number);
+        store_relaxed(name, spare[0]);
+        store_relaxed(word, spare[1]);
+        store_relaxed(&self.0.kept, load_relaxed(&self.0.kept) | 1 << number);
     }
 
-    /// Keeps none.
+    /// Keeps none under this number.
     #[inline(always)]
-    pub(crate) fn clear_spare(&self) {
-        store_relaxed(&self.0.spare[0], 0);
+    pub(crate) fn clear_spare(&self, number: u32) {
+        store_relaxed(&self.0.kept, load_relaxed(&self.0.kept) & !(1 << number));
+    }
+
+    /// Keeps none at all.
+    pub(crate) fn clear_spares(&self) {
+        store_relaxed(&self.0.kept, 0);
+    }
+
+    #[inline(always)]
+    fn words(&self, number: u32) -> &[Word; 2] {
+        &self.0.spare[number as usize % SPARES_MAX as usize]
     }
 
     /// The slab where a block of this class was found last.
@@ -204,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_taken_stays_taken_whoever_tries() {
-        let pool = Pool::new(1);
+        let pool = Pool::new(1, 1);
         let hold = pool.take(0).expect("nobody has it");
         for _ in 0..3 {
             assert!(pool.take(0).is_none(), "an attempt gave another's place back");

@@ -157,7 +157,7 @@ impl<M: Memory> Lease<'_, M> {
     /// answer, and the line still names what is unsettled.
     pub(crate) fn settle(&self, number: u32, index: &dyn Index, recovered: &mut Recovered) -> bool {
         let line = Line(self.layout().line(number));
-        for at in [line.reaped_block(), line.old_block(), line.spare_block(), line.new_block()] {
+        for at in line.names(self.layout().geometry().spares) {
             let named = self.memory().load(at, Load::Acquire);
             let block = Block::new(u32::try_from(named).unwrap_or(0));
             if block.unit() != 0 {

@@ -10,6 +10,11 @@ use shm_arena::{
 
 /// Slabs of 16 units; what is claimed is linked until it is unlinked.
 fn arena(slabs: u32) -> Arena<HeapMemory> {
+    arena_of(slabs, 1)
+}
+
+/// The same with lines that keep so many spares.
+fn arena_of(slabs: u32, spares: u32) -> Arena<HeapMemory> {
     let geometry = Geometry {
         index_words: 8,
         records: 2,
@@ -18,7 +23,12 @@ fn arena(slabs: u32) -> Arena<HeapMemory> {
         slab_units: 16,
         block_units_min: 1,
         side_words: 0,
+        spares,
     };
+    made(geometry)
+}
+
+fn made(geometry: Geometry) -> Arena<HeapMemory> {
     let header = SegmentHeader {
         table_kind: 1,
         table_fingerprint: 2,
@@ -77,6 +87,58 @@ fn slabs_that_all_serve_other_classes_are_named_while_one_block_of_each_is_in_us
     assert_eq!(link(&arena, whole), Err(NoBlock { class: whole }));
     unlink(&arena, block);
     assert!(link(&arena, small).is_ok());
+}
+
+/// How many blocks lines keep back while these are linked, and how many are free.
+fn kept_and_free(arena: &Arena<HeapMemory>, linked: &[Block]) -> (u64, u64) {
+    let audit = arena.audit_blocks(&linked.iter().map(|&block| (block, 1)).collect());
+    assert!(audit.findings.is_empty(), "{:?}", audit.findings);
+    (audit.blocks - audit.free - linked.len() as u64, audit.free)
+}
+
+#[test]
+fn a_line_keeps_as_many_blocks_as_it_may_and_serves_each_class_from_them() {
+    let arena = arena_of(4, 3);
+    let [narrow, wide] = [1, 2].map(class);
+    let blocks = [narrow, wide, narrow, narrow, wide].map(|class| link(&arena, class).unwrap());
+    blocks.into_iter().for_each(|block| unlink(&arena, block));
+    let (kept, free) = kept_and_free(&arena, &[]);
+    assert_eq!(kept, 3, "of five");
+    // The first three that went out, in their order within a class.
+    assert_eq!(link(&arena, wide), Ok(blocks[1]));
+    assert_eq!(link(&arena, narrow), Ok(blocks[0]));
+    assert_eq!(link(&arena, narrow), Ok(blocks[2]));
+    assert_eq!(kept_and_free(&arena, &blocks[..3]), (0, free));
+    // What is claimed in vain goes back to its place.
+    unlink(&arena, blocks[0]);
+    unlink(&arena, blocks[1]);
+    let lease = arena.lease().unwrap();
+    lease.abandon(lease.claim(wide).unwrap(), 1, || {});
+    drop(lease);
+    assert_eq!(kept_and_free(&arena, &blocks[2..3]), (2, free));
+    assert_eq!(link(&arena, wide), Ok(blocks[1]));
+    assert_eq!(link(&arena, narrow), Ok(blocks[0]));
+}
+
+#[test]
+fn of_blocks_above_2_kib_a_line_keeps_one() {
+    for (units, kept) in [(32, 3), (40, 1)] {
+        let geometry = arena_of(4, 3).geometry();
+        let arena = made(Geometry { slab_units: 128, ..geometry });
+        let blocks: Vec<Block> = (0..4).map(|_| link(&arena, class(units)).unwrap()).collect();
+        blocks.into_iter().for_each(|block| unlink(&arena, block));
+        assert_eq!(kept_and_free(&arena, &[]).0, kept, "{units} units");
+    }
+}
+
+#[test]
+fn spares_go_back_when_another_class_needs_their_slab() {
+    let arena = arena_of(1, 8);
+    let blocks: Vec<Block> = (0..8).map(|_| link(&arena, class(2)).unwrap()).collect();
+    blocks.into_iter().for_each(|block| unlink(&arena, block));
+    assert_eq!(kept_and_free(&arena, &[]), (8, 0));
+    let whole = link(&arena, class(16)).expect("the spares are this process's own");
+    assert_eq!(kept_and_free(&arena, &[whole]), (0, 0));
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub fn tiny() -> TableOptions {
     TableOptions {
         processes: 2,
         lines: 4,
+        spares: Some(2),
         shape: Some(shape),
         buckets_max: Some(4),
         ..TableOptions::default()

@@ -13,7 +13,43 @@
 
 use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
 
-use crate::contract::{Entry, Error, KEY_BYTES_MAX, OwnedEntry, Version};
+use crate::contract::{Entry, Error, KEY_BYTES_MAX, OwnedEntry, Rule, Version};
+
+/// What memory is brought near for.
+#[derive(Clone, Copy)]
+pub(crate) enum Near {
+    ToRead,
+    ToWrite,
+}
+
+impl Near {
+    /// What a rule does with an entry that is there.
+    #[inline(always)]
+    pub(crate) const fn of(rule: &Rule<'_>) -> Self {
+        match rule {
+            Rule::Insert { .. } => Self::ToRead,
+            Rule::Put { .. } | Rule::Replace | Rule::Exchange { .. } => Self::ToWrite,
+        }
+    }
+
+    /// Asks for the lines of so many words, a hint.
+    #[inline(always)]
+    pub(crate) fn bring<M: Memory>(self, memory: &M, at: Offset, words: u64) {
+        match self {
+            Self::ToRead => memory.prefetch(at, words),
+            Self::ToWrite => memory.prefetch_to_write(at, words),
+        }
+    }
+
+    /// Asks for the entry in a block, or its beginning; a hint, so it may be no block.
+    #[inline(always)]
+    pub(crate) fn bring_entry<M: Memory>(self, memory: &M, block: Block) {
+        self.bring(memory, block.offset(), ENTRY_NEAR_WORDS);
+    }
+}
+
+/// Words of an entry that are asked for at once, at most: a key of 32 bytes and a value of 200.
+pub(crate) const ENTRY_NEAR_WORDS: u64 = 32;
 
 /// Words before the key.
 pub(crate) const ENTRY_HEADER_WORDS: u64 = 3;
@@ -125,19 +161,6 @@ impl<'a, M: Memory> EntryView<'a, M> {
         shape.key_bytes == key.len() && self.memory.equals(self.at + ENTRY_HEADER_WORDS, key)
     }
 
-    /// Brings the lines after the first near, before the first one has come: all of a 256-byte
-    /// block, the beginning of a larger one.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self) {
-        self.memory.prefetch(self.at + 8, 24);
-    }
-
-    /// The same, of all lines, of an entry that goes out.
-    #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self) {
-        self.memory.prefetch_to_write(self.at, 32);
-    }
-
     /// Copies the value out, of an entry whose shape has been checked.
     #[inline(always)]
     pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) {
@@ -171,11 +194,6 @@ impl<'a, M: Memory> EntryView<'a, M> {
         };
         self.memory.read_bytes(self.at + (ENTRY_HEADER_WORDS + shape.key_words()), room);
         Ok(bytes_needed)
-    }
-
-    /// Brings all of a 256-byte block near, or the beginning of a larger one.
-    pub(crate) fn prefetch_all(&self) {
-        self.memory.prefetch(self.at, 32);
     }
 
     /// Copies everything out, of an entry whose shape has been checked.

@@ -19,6 +19,11 @@ pub struct TableOptions {
     /// Threads that may be in the middle of an update at once, over all processes; each process has
     /// an equal share, at most 64, and more threads take turns. Default 256.
     pub lines: u32,
+    /// Blocks that each line may keep back for its next insertions, so that an update rarely goes
+    /// to the free ones: 1 to 8; of more than 2 KiB, one. Room for them comes on top of
+    /// [`entries`](Self::entries). `None`: as many as all lines together have with a sixteenth of
+    /// the entries; with a `shape`, 1.
+    pub spares: Option<u32>,
     /// Buckets, a power of two, with which a design that reserves room for each of its sizes
     /// begins, and below which it never shrinks, or `None` for as many as `entries` ask for; with a
     /// `shape`, `None` is the shape's own number. `robin_hood` counts pages, any number of them.
@@ -64,6 +69,7 @@ impl Default for TableOptions {
             value_bytes: 200,
             processes: 32,
             lines: 256,
+            spares: None,
             buckets_min: None,
             buckets_max: None,
             adjusts: true,
@@ -79,6 +85,9 @@ impl Default for TableOptions {
 const SLAB_UNITS_MAX: u64 = 1024;
 /// A small segment is divided into at least this many slabs, so that several sizes find room.
 const SLABS_WANTED: u64 = 16;
+/// Spares of a line at most, and of how many entries all lines together may have as many as one.
+const SPARES_MAX: u32 = 8;
+const SPARES_SHARE: u64 = 16;
 
 impl TableOptions {
     /// The shape that holds [`entries`](Self::entries) at this many entries per bucket.
@@ -99,8 +108,12 @@ impl TableOptions {
         let class = SizeClass::holding(units)
             .ok_or_else(|| wrong("entry words", words, "more than the largest block of 8192"))?;
         let units = u64::from(class.units());
-        // Every line may keep one block back and have one in the making.
-        let blocks = self.entries + 2 * u64::from(self.lines);
+        let spares = self.spares();
+        if !(1..=SPARES_MAX).contains(&spares) {
+            return Err(wrong("spares", spares.into(), "outside 1 to 8"));
+        }
+        // Every line may keep its spares back and have one block in the making.
+        let blocks = self.entries + u64::from(1 + spares) * u64::from(self.lines);
         let slab_units = (blocks * units / SLABS_WANTED)
             .next_power_of_two()
             .clamp((4 * units).next_power_of_two().clamp(64, SLAB_UNITS_MAX), SLAB_UNITS_MAX);
@@ -115,8 +128,17 @@ impl TableOptions {
         })
     }
 
+    /// Spares of a line.
+    fn spares(&self) -> u32 {
+        self.spares.unwrap_or_else(|| {
+            let share = self.entries / (SPARES_SHARE * u64::from(self.lines.max(1)));
+            let wanted = u32::try_from(share).unwrap_or(u32::MAX).clamp(1, SPARES_MAX);
+            if self.shape.is_some() { 1 } else { wanted }
+        })
+    }
+
     /// The segment's geometry for an index of this many words.
-    pub(crate) const fn geometry(&self, shape: TableShape, index_words: u64) -> Geometry {
+    pub(crate) fn geometry(&self, shape: TableShape, index_words: u64) -> Geometry {
         Geometry {
             index_words,
             records: self.processes,
@@ -125,6 +147,7 @@ impl TableOptions {
             slab_units: shape.slab_units,
             block_units_min: shape.block_units_min,
             side_words: 0,
+            spares: self.spares(),
         }
     }
 }

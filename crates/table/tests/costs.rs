@@ -114,13 +114,13 @@ remove: 20 38 2 2 10
 put, a new key: 10 34 2 1 8
 take: 45 38 2 2 10
 insert, a present key: 43 0 0 1 6
-put, a present key: 19 70 3 3 13
-replace: 19 70 3 3 13
+put, a present key: 19 70 3 3 14
+replace: 19 70 3 3 14
 look_up again: 44 0 0 1 6
-compare_exchange: 20 70 3 3 13
+compare_exchange: 20 70 3 3 14
 compare_exchange, changed: 17 0 0 1 3
 look_up once more: 44 0 0 1 6
-remove_if: 23 37 4 2 11
+remove_if: 23 37 4 2 10
 reserve and put: 10 9 2 1 5
 ",
     );
@@ -136,14 +136,14 @@ get, a miss: 6 1 1 0 3
 look_up: 39 1 1 0 8
 get_many of one: 38 1 1 0 8
 insert, a new key: 8 37 1 2 9
-remove: 18 40 1 1 10
+remove: 18 40 1 1 11
 put, a new key: 8 37 1 2 9
-take: 43 40 1 1 10
+take: 43 40 1 1 11
 insert, a present key: 38 66 3 2 14
-put, a present key: 16 73 1 2 15
-replace: 16 73 1 2 15
+put, a present key: 16 73 1 2 16
+replace: 16 73 1 2 16
 look_up again: 39 1 1 0 8
-compare_exchange: 17 73 1 2 15
+compare_exchange: 17 73 1 2 16
 compare_exchange, changed: 14 66 3 2 11
 look_up once more: 39 1 1 0 8
 remove_if: 20 39 3 1 11
@@ -166,13 +166,13 @@ remove: 19 43 4 4 14
 put, a new key: 10 40 3 3 11
 take: 44 43 4 4 14
 insert, a present key: 36 0 0 1 8
-put, a present key: 15 75 4 5 15
-replace: 14 75 4 5 15
+put, a present key: 15 75 4 5 16
+replace: 14 75 4 5 16
 look_up again: 35 0 0 1 7
-compare_exchange: 15 75 4 5 15
+compare_exchange: 15 75 4 5 16
 compare_exchange, changed: 11 0 0 1 6
 look_up once more: 35 0 0 1 7
-remove_if: 18 42 6 4 13
+remove_if: 18 42 6 4 12
 reserve and put: 7 40 3 3 10
 ",
     );

@@ -226,6 +226,32 @@ fn a_segment_full_of_dead_processes_takes_newcomers_who_settle_what_they_left() 
     }
 }
 
+#[test]
+fn spares_that_no_line_can_keep_are_an_error_and_others_have_room_beyond_the_entries() {
+    let with = |spares| TableOptions { entries: 100, lines: 16, spares, ..TableOptions::default() };
+    for kind in Kind::ALL {
+        let words = |spares| AnyTable::<HeapMemory>::word_count(kind, &with(spares));
+        for spares in [0, 9, u32::MAX] {
+            let error = words(Some(spares)).unwrap_err().to_string();
+            assert!(error.contains("spares") && error.contains("outside 1 to 8"), "{error}");
+        }
+        assert_eq!(words(None).unwrap(), words(Some(1)).unwrap(), "few entries, few spares");
+        assert!(words(Some(8)).unwrap() >= words(Some(1)).unwrap() + 7 * 16 * 32);
+        // All that they were made for fit, whatever lines keep back meanwhile.
+        let options = with(Some(8));
+        let memory = HeapMemory::new(AnyTable::<HeapMemory>::word_count(kind, &options).unwrap());
+        let table = AnyTable::create(kind, memory, &options, &Environment::default()).unwrap();
+        for turn in 0..3 {
+            for key in 0..100_u8 {
+                let entry = Entry { key: &[key], value: &[turn; 200], metadata: 0 };
+                let _ = table.put(entry).unwrap();
+            }
+            (0..8).for_each(|key| assert_eq!(table.remove(&[key]), Ok(Remove::Removed)));
+        }
+        assert!(table.audit().is_clean());
+    }
+}
+
 /// Every verb, on a table in any state. Answers do not matter; coming back does.
 fn every_verb(table: &dyn Table) {
     let mut out = Vec::new();
@@ -256,6 +282,7 @@ fn victim(kind: Kind) -> (Arc<HeapMemory>, AnyTable<Arc<HeapMemory>>) {
     let options = TableOptions {
         processes: 3,
         lines: 3,
+        spares: Some(3),
         shape: Some(shape),
         buckets_max: Some(8),
         hash_secret: Some([3, 4]),

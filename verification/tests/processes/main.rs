@@ -253,7 +253,9 @@ fn history(kind: Kind, turns: u64, is_faulty: bool) -> Vec<Record> {
         if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() };
     let mut storm = Storm { folder: folder.unwrap(), is_faulty, lives: 0, records: Vec::new() };
     // Few records and lines: the dead have to make room for the living.
-    let options = TableOptions { entries: 64, processes: 6, lines: 6, ..TableOptions::default() };
+    // Lines that keep back more than one block, of which some are of other sizes.
+    let base = TableOptions { spares: Some(8), ..TableOptions::default() };
+    let options = TableOptions { entries: 64, processes: 6, lines: 6, ..base };
     let path = storm.folder.path().join("table");
     let table = SharedTable::create_file(&path, kind, &options, &CreateOptions::default()).unwrap();
     let mut random = SmallRng::seed_from_u64(kind.id());

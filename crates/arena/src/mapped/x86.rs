@@ -213,6 +213,10 @@ pub(super) unsafe fn equals(
     length: usize,
 ) -> bool {
     let mut at = 0;
+    if lanes == Lanes::Avx512 && length == 32 {
+        // SAFETY: 32 bytes on each side.
+        return unsafe { !differ_32(shared, key) };
+    }
     if lanes == Lanes::Avx512 {
         let differ = |at: usize, mask| {
             // SAFETY: each call below names words that lie within `length` from `at`.
@@ -260,6 +264,32 @@ unsafe fn differ_64(shared: *const u8, key: *const u8, mask: u32) -> bool {
             key = in(reg) key,
             differing = lateout(reg) differing,
             out("zmm16") _,
+            out("k1") _,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    differing != 0
+}
+
+/// Whether 32 bytes differ: a session id, for which a masked lane would reach into a second cache
+/// line.
+///
+/// # Safety
+///
+/// They can be read on both sides.
+#[inline(always)]
+unsafe fn differ_32(shared: *const u8, key: *const u8) -> bool {
+    let differing: u32;
+    // SAFETY: reads 32 bytes on each side.
+    unsafe {
+        asm!(
+            "vmovdqu64 ymm16, [{shared}]",
+            "vpcmpneqq k1, ymm16, [{key}]",
+            "kmovb {differing:e}, k1",
+            shared = in(reg) shared,
+            key = in(reg) key,
+            differing = lateout(reg) differing,
+            out("ymm16") _,
             out("k1") _,
             options(nostack, preserves_flags, readonly),
         );

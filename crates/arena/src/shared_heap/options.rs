@@ -91,6 +91,7 @@ impl HeapOptions {
             slab_units,
             block_units_min: least,
             side_words: 0,
+            spares: 1,
         })
     }
 

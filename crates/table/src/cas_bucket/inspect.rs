@@ -10,7 +10,7 @@ use super::view::View;
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Stats, Table, Version};
-use crate::entry::EntryView;
+use crate::entry::{EntryView, Near};
 
 impl<M: Memory> CasBucket<M> {
     fn slot(&self, at: Offset, slot: u32) -> Slot {
@@ -207,7 +207,7 @@ impl<M: Memory> CasBucket<M> {
             } else if self.arena.hasher().hash(&key) != entry.hash() {
                 audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
             } else if let (_, matches) = self.load_matches(home)
-                && let Search::Found(first) = self.search(at, matches, &key)
+                && let Search::Found(first) = self.search(at, matches, &key, Near::ToRead)
                 && first.live_bit != 1 << number
             {
                 audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));

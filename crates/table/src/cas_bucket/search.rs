@@ -8,7 +8,7 @@ use super::view::View;
 use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
-use crate::entry::{EntryShape, EntryView, check_key};
+use crate::entry::{EntryShape, EntryView, Near, check_key};
 
 /// An entry as a search saw it: true if the header is still the one that the search began with.
 #[derive(Debug)]
@@ -165,23 +165,19 @@ impl<M: Memory> CasBucket<M> {
 
     /// Looks for a key among the slots that are live and carry its tag.
     #[inline(always)]
-    pub(super) fn search(&self, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
+    pub(super) fn search(&self, at: Offset, matches: u32, key: &[u8], near: Near) -> Search<'_, M> {
         if matches == 0 {
             return Search::Absent;
         }
-        match self.search_first(at, matches, key) {
-            Search::Absent => self.search_rest(at, matches & (matches - 1), key),
+        let named = self.first_named(at, matches);
+        near.bring_entry(self.memory(), named.slot.block());
+        match self.try_slot(named, key) {
+            Search::Absent => self.search_rest(at, matches & (matches - 1), key, near),
             seen => seen,
         }
     }
 
-    /// Compares the key with that of the first of these slots: almost always the one.
-    #[inline(always)]
-    pub(super) fn search_first(&self, at: Offset, matches: u32, key: &[u8]) -> Search<'_, M> {
-        self.try_slot(self.first_named(at, matches), key, EntryView::prefetch)
-    }
-
-    /// What the first of these slots names.
+    /// What the first of these slots names: almost always the one.
     #[inline(always)]
     pub(super) fn first_named(&self, at: Offset, matches: u32) -> Named {
         let number = matches.trailing_zeros();
@@ -196,11 +192,12 @@ impl<M: Memory> CasBucket<M> {
 
     /// Goes on after a tag that matched where the key does not: rare, and out of the way.
     #[cold]
-    pub(super) fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8]) -> Search<'_, M> {
+    fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8], near: Near) -> Search<'_, M> {
         while matches != 0 {
             let number = matches.trailing_zeros();
             let named = self.named(self.areas.slot(at, number), number);
-            match self.try_slot(named, key, EntryView::prefetch) {
+            near.bring_entry(self.memory(), named.slot.block());
+            match self.try_slot(named, key) {
                 Search::Absent => matches &= matches - 1,
                 seen => return seen,
             }
@@ -222,20 +219,14 @@ impl<M: Memory> CasBucket<M> {
         self.areas.slot(at, number)
     }
 
-    /// Compares the key with that of the entry which one slot of the bucket names, having asked for
-    /// what will be wanted of it.
+    /// Compares the key with that of the entry which one slot of the bucket names, and which has
+    /// been asked for.
     #[inline(always)]
-    pub(super) fn try_slot<'a>(
-        &'a self,
-        named: Named,
-        key: &[u8],
-        ask: impl FnOnce(&EntryView<'a, M>),
-    ) -> Search<'a, M> {
+    pub(super) fn try_slot(&self, named: Named, key: &[u8]) -> Search<'_, M> {
         let Named { at, number, slot } = named;
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { what: "slot's block", word: at.word() };
         };
-        ask(&entry);
         let shape = entry.claimed_shape();
         if !entry.has_key(shape, key) {
             return Search::Absent;
@@ -273,7 +264,9 @@ impl<M: Memory> CasBucket<M> {
             let is_sure = self.is_unchanged(at, header) && self.is_current(bucket);
             return if is_sure { Look::Seen(None) } else { Look::Unclear };
         }
-        if let Search::Found(found) = self.search_first(at, matches, key)
+        let named = self.first_named(at, matches);
+        Near::ToRead.bring_entry(self.memory(), named.slot.block());
+        if let Search::Found(found) = self.try_slot(named, key)
             && let metadata = found.entry.metadata()
             && found.entry.read_claimed_value(found.shape, value)
             && self.is_unchanged(at, header)
@@ -315,7 +308,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// Looks for a key in what a view shows.
     pub(super) fn search_view(&self, view: &View, key: &[u8]) -> Search<'_, M> {
-        self.search(view.bucket.at, view.matches, key)
+        self.search(view.bucket.at, view.matches, key, Near::ToRead)
     }
 
     pub(super) fn contended(&self, hash: u64) -> Error {

@@ -12,7 +12,7 @@ use super::search::{Found, Search};
 use super::word::{Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Effect, Entry, Error, Insert, Put, Replace};
-use crate::entry::Prepared;
+use crate::entry::{Near, Prepared};
 
 /// What an update does with a key that is present or absent.
 enum Rule<'a> {
@@ -282,7 +282,11 @@ impl<M: Memory> CasBucket<M> {
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Turn::Again);
         }
-        let found = match self.search(bucket.at, matches, prepared.entry.key) {
+        let near = match rule {
+            Rule::Insert { .. } => Near::ToRead,
+            Rule::Put | Rule::Replace => Near::ToWrite,
+        };
+        let found = match self.search(bucket.at, matches, prepared.entry.key, near) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {

@@ -7,7 +7,7 @@ use super::search::{Found, Search};
 use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Copied, Error, Lookup, Seen, Table, Version};
-use crate::entry::{EntryShape, EntryView, check_key};
+use crate::entry::{EntryShape, Near, check_key};
 
 /// Look-ups whose cache misses overlap.
 const BATCH: usize = 16;
@@ -88,7 +88,7 @@ impl<M: Memory> CasBucket<M> {
                 *near = Some(bucket);
             }
             for bucket in near.into_iter().flatten() {
-                self.prefetch_entry(bucket);
+                self.approach_entry(bucket);
             }
             for (key, lookup) in keys.iter().zip(found) {
                 lookup.metadata = self.get(key, &mut lookup.value)?;
@@ -98,7 +98,7 @@ impl<M: Memory> CasBucket<M> {
     }
 
     /// Brings near what the first line of a bucket says of a key; a hint, so nothing is checked.
-    fn prefetch_entry(&self, bucket: Bucket) {
+    fn approach_entry(&self, bucket: Bucket) {
         let lanes = self.slots.min(FIRST_SLOTS);
         let live = Header::from_bits(self.memory().load(bucket.at, Load::Relaxed)).live();
         let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), lanes + 1);
@@ -106,9 +106,7 @@ impl<M: Memory> CasBucket<M> {
         if matches.trailing_zeros() < lanes {
             let at = bucket.at + u64::from(matches.trailing_zeros() + 1);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
-            if let Some(entry) = EntryView::new(&self.arena, slot.block()) {
-                entry.prefetch_all();
-            }
+            Near::ToRead.bring_entry(self.memory(), slot.block());
         }
     }
 }

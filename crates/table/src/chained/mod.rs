@@ -138,12 +138,12 @@ use crate::contract::{
     ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Recovery, Remove, Reservation,
     Resizing, Rule, Seen, Stats, Table, Unlinked, Version,
 };
-use crate::entry::{EntryShape, EntryView, check_key, identity_of};
+use crate::entry::{EntryShape, EntryView, Near, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::TableOptions;
 use head::{Head, Node};
 use resize::Size;
-use search::{Near, Sought};
+use search::Sought;
 
 /// A chained table under one lock. See the module for how it works.
 pub struct Chained<M> {
@@ -249,7 +249,7 @@ impl<M: Memory> Chained<M> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
         self.approach_entry(self.approach(hash, Near::ToRead), Near::ToRead);
-        self.under_lock(|_| match self.find(self.bucket(hash), (hash, key))? {
+        self.under_lock(|_| match self.find(self.bucket(hash), (hash, key), Near::ToRead)? {
             Sought::Found(found) => read(Some(found)),
             Sought::Absent(_) => read(None),
         })

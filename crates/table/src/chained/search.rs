@@ -6,7 +6,7 @@ use shm_arena::{Block, Load, Memory, Offset};
 use super::head::{Head, Node, Signature, Tag};
 use super::{Chained, Found, Link};
 use crate::contract::Error;
-use crate::entry::EntryView;
+use crate::entry::{EntryView, Near};
 
 /// What came of a search for a key.
 pub(super) enum Sought<'a, M> {
@@ -14,13 +14,6 @@ pub(super) enum Sought<'a, M> {
     /// No entry has it. The head as an insertion goes on from: with the exact signature, where the
     /// whole chain was looked at.
     Absent(Head),
-}
-
-/// What is brought near for what.
-#[derive(Clone, Copy)]
-pub(super) enum Near {
-    ToRead,
-    ToWrite,
 }
 
 /// A head that has been asked for, and the tag of the key that is meant.
@@ -32,11 +25,16 @@ pub(super) struct Approached {
 
 impl<M: Memory> Chained<M> {
     /// Looks for a key in its chain, unless the signature rules it out.
+    ///
+    /// All of an entry is asked for beside its node, which is still to tell whether it is the one:
+    /// who looks at the whole entry, or wipes it, would wait for the node, then for its first line,
+    /// and then for the others.
     #[inline(always)]
     pub(super) fn find(
         &self,
         bucket: u64,
         (hash, key): (u64, &[u8]),
+        near: Near,
     ) -> Result<Sought<'_, M>, Error> {
         let (head, tag) = (self.head_of(bucket), Tag::of(hash));
         // INVARIANT(I6): the signature has the bits of every entry.
@@ -58,6 +56,7 @@ impl<M: Memory> Chained<M> {
             }
             signature = signature.with(node.tag);
             (link, next) = (Link(at), node.next);
+            self.bring_entry(near, next);
         }
         Err(self.endless(bucket))
     }
@@ -67,16 +66,13 @@ impl<M: Memory> Chained<M> {
     #[inline(always)]
     pub(super) fn approach(&self, hash: u64, near: Near) -> Approached {
         let approached = Approached { head_at: self.head(self.bucket(hash)), tag: Tag::of(hash) };
-        self.bring(near, approached.head_at, 1);
+        near.bring(self.memory(), approached.head_at, 1);
         approached
     }
 
     /// Asks, right before the lock is taken, for what its owner looks at behind that head: the node
     /// of the chain's first entry, and all of the entry, which a verb compares, copies or wipes.
     /// Under the lock everybody else would wait for them as well. A hint, for the same reason.
-    ///
-    /// Of the first entry alone: what is gained with later ones is lost by the lines of those that
-    /// are passed over.
     #[inline(always)]
     pub(super) fn approach_entry(&self, Approached { head_at, tag }: Approached, near: Near) {
         let head = Head::from_bits(self.memory().load(head_at, Load::Relaxed));
@@ -86,17 +82,16 @@ impl<M: Memory> Chained<M> {
         #[expect(clippy::cast_possible_truncation, reason = "a hint")]
         let block = Block::new(head.first as u32);
         if let Some(node_at) = self.arena.layout().side_word(block) {
-            self.bring(near, node_at, 1);
-            self.bring(near, block.offset(), 32);
+            near.bring(self.memory(), node_at, 1);
+            self.bring_entry(near, head.first);
         }
     }
 
+    /// Asks for all of the entry that a link points to.
     #[inline(always)]
-    fn bring(&self, near: Near, at: Offset, words: u64) {
-        match near {
-            Near::ToRead => self.memory().prefetch(at, words),
-            Near::ToWrite => self.memory().prefetch_to_write(at, words),
-        }
+    #[expect(clippy::cast_possible_truncation, reason = "a hint, wherever it points")]
+    fn bring_entry(&self, near: Near, next: u64) {
+        near.bring_entry(self.memory(), Block::new(next as u32));
     }
 
     /// Walks one chain for a block, whatever the signature says.

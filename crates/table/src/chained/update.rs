@@ -4,10 +4,10 @@
 use shm_arena::{Claimed, Lease, Memory, Retired};
 
 use super::lock::Locked;
-use super::search::{Near, Sought};
+use super::search::Sought;
 use super::{Chained, Found};
 use crate::contract::{Effect, Entry, Error, Remove, Rule, Unlinked, Version};
-use crate::entry::{EntryView, Prepared, check_key};
+use crate::entry::{EntryView, Near, Prepared, check_key};
 
 /// An entry that has gone out, whose block is this line's own: to be read still, and reclaimed.
 type Gone<'a, M> = (Found<'a, M>, Retired);
@@ -21,11 +21,7 @@ impl<M: Memory> Chained<M> {
         let Some(written) = self.write_ahead(&prepared) else {
             return self.update_in_order(entry, rule);
         };
-        let near = match rule {
-            Rule::Insert { .. } => Near::ToRead,
-            Rule::Put { .. } | Rule::Replace | Rule::Exchange { .. } => Near::ToWrite,
-        };
-        self.approach_entry(approached, near);
+        self.approach_entry(approached, Near::of(&rule));
         self.publish(written, &prepared, rule)
     }
 
@@ -119,7 +115,7 @@ impl<M: Memory> Chained<M> {
     ) -> Result<(Effect, Option<Gone<'a, M>>), Error> {
         let bucket = self.bucket(prepared.hash);
         let sought = (prepared.hash, prepared.entry.key);
-        let found = match self.find(bucket, sought)? {
+        let found = match self.find(bucket, sought, Near::of(&rule))? {
             Sought::Found(found) => found,
             Sought::Absent(head) => {
                 match rule {
@@ -164,7 +160,7 @@ impl<M: Memory> Chained<M> {
         self.approach_entry(self.approach(hash, Near::ToWrite), Near::ToWrite);
         // In a straight line: what came out of a closure would pass through memory.
         let locked = self.locked()?;
-        let found = match self.find(self.bucket(hash), (hash, key)) {
+        let found = match self.find(self.bucket(hash), (hash, key), Near::ToWrite) {
             Ok(Sought::Found(found)) => found,
             Ok(Sought::Absent(_)) => return Ok(kept(locked, value, Unlinked::Absent)),
             Err(error) => return Err(failed(locked, error)),

@@ -51,9 +51,10 @@
 //! header for one that names this line: removed. Then write the slots, make the page idle, retire
 //! the block. *take* is remove that copies the value before.
 //!
-//! *put*: find as get does; write the entry into a claimed block; plan to move everything from its
-//! place up to the next empty slot one slot on, or, if the key is there, to change its slot alone;
-//! go on as remove does. *insert* stops where the key is present, *replace* where it is absent.
+//! *put*: write the entry into a claimed block, while the page is on its way; find as get does;
+//! plan to move everything from its place up to the next empty slot one slot on, or, if the key is
+//! there, to change its slot alone; go on as remove does. *insert* stops where the key is present,
+//! *replace* where it is absent; they write when they have found.
 //!
 //! *help*: copy the descriptor that the header names; see that the header is unchanged; write each
 //! slot that is not written yet, in the order of the plan, each after another look at the header;
@@ -168,7 +169,7 @@ use crate::contract::{
     ArenaDesign, Audit, Copied, Cursor, Effect, Entry, Error, Lookup, Recovery, Remove, Resizing,
     Rule, Seen, Stats, Table, Unlinked, Version,
 };
-use crate::entry::{check_key, identity_of};
+use crate::entry::{Near, check_key, identity_of};
 use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
 use descriptor::DESCRIPTOR_WORDS;
@@ -301,12 +302,12 @@ impl<M: Memory> RobinHood<M> {
         self.first_slot + (page * u64::from(self.slots()) + u64::from(self.wrapped(position)))
     }
 
-    /// Brings what an update looks at first near.
+    /// Brings what a verb looks at first near.
     #[inline(always)]
-    fn bring_near(&self, home: Home, size: Size) {
+    fn approach(&self, home: Home, size: Size, near: Near) {
         let page = self.pages.page(home, size.exponent());
-        self.memory().prefetch(self.header_at(page), 1);
-        self.memory().prefetch(self.slot_at(page, home.slot()), 1);
+        near.bring(self.memory(), self.header_at(page), 1);
+        near.bring(self.memory(), self.slot_at(page, home.slot()), 1);
     }
 
     #[inline(always)]
@@ -435,7 +436,7 @@ impl<M: Memory> Table for RobinHood<M> {
             let size = self.size();
             for key in keys {
                 check_key(key)?;
-                self.bring_near(Home::new(self.arena.hasher().hash(key)), size);
+                self.approach(Home::new(self.arena.hasher().hash(key)), size, Near::ToRead);
             }
             for (key, lookup) in keys.iter().zip(found) {
                 lookup.metadata = self.read(key, &mut lookup.value)?;

@@ -5,7 +5,7 @@ use shm_arena::{Block, Fence, Index, Load, Memory};
 use super::word::{Change, Header, Plan, REACH_MAX, Slot};
 use super::{RobinHood, TURNS_MAX};
 use crate::contract::{Copied, Error, Seen, Version};
-use crate::entry::{EntryShape, EntryView, check_key};
+use crate::entry::{EntryShape, EntryView, Near, check_key};
 
 /// A look-up that failed once for every so many slots of the page watches the slots that concern it
 /// and not the whole page.
@@ -112,13 +112,18 @@ impl<M: Memory> RobinHood<M> {
     /// Looks for a key in an idle page: from its home on, until a slot is empty or holds an entry
     /// that is nearer to its own home than the key would be.
     #[inline(always)]
-    pub(super) fn search(&self, page: u64, home: Home, key: &[u8]) -> Search<'_, M> {
+    pub(super) fn search(
+        &self,
+        page: u64,
+        (home, key): (Home, &[u8]),
+        near: Near,
+    ) -> Search<'_, M> {
         let mut position = home.slot();
         let mut reach = 1;
         while reach <= self.reach_max {
             let slot = self.slot(page, position);
             if slot.lead() == Slot::lead_of(reach, home.tag()) {
-                match self.try_slot(page, position, slot, key) {
+                match self.try_slot((page, position), slot, key, near) {
                     Search::Absent { .. } => {}
                     seen => return seen,
                 }
@@ -131,13 +136,23 @@ impl<M: Memory> RobinHood<M> {
         Search::Absent { position, reach }
     }
 
-    /// Compares the key with that of the entry which a slot names.
+    /// Compares the key with that of the entry which a slot names, having asked for what will be
+    /// wanted of it.
     #[inline(always)]
-    fn try_slot(&self, page: u64, position: u32, slot: Slot, key: &[u8]) -> Search<'_, M> {
+    fn try_slot(
+        &self,
+        (page, position): (u64, u32),
+        slot: Slot,
+        key: &[u8],
+        near: Near,
+    ) -> Search<'_, M> {
         let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
             return Search::Damaged { word: self.slot_at(page, position).word() };
         };
-        entry.prefetch();
+        near.bring_entry(self.memory(), slot.block());
+        if let (Near::ToWrite, Some(at)) = (near, self.arena.layout().block_word(slot.block())) {
+            near.bring(self.memory(), at, 1);
+        }
         let Some(shape) = entry.shape() else {
             return Search::Damaged { word: slot.block().offset().word() };
         };
@@ -256,7 +271,7 @@ impl<M: Memory> RobinHood<M> {
         key: &[u8],
         read: &mut impl Read<M, T>,
     ) -> Result<Look<T>, Error> {
-        let seen = match self.search(page, home, key) {
+        let seen = match self.search(page, (home, key), Near::ToRead) {
             Search::Found(found) => {
                 let Found { slot, shape, entry, .. } = found;
                 read(Some(Linked { entry, shape, block: slot.block() }))

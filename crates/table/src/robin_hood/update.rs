@@ -7,7 +7,7 @@ use super::search::{Found, Home, Search};
 use super::word::{Change, Header, Plan, Slot};
 use super::{RobinHood, TURNS_MAX};
 use crate::contract::{Effect, Entry, Error, Remove, Rule, Unlinked, Version};
-use crate::entry::{EntryView, Prepared, check_key};
+use crate::entry::{EntryView, Near, Prepared, check_key};
 
 /// What one attempt came to.
 enum Turn<T> {
@@ -26,10 +26,14 @@ impl<M: Memory> RobinHood<M> {
         let prepared = Prepared::new(&self.arena, entry)?;
         let home = Home::new(prepared.hash);
         let size = self.size();
-        self.bring_near(home, size);
+        self.approach(home, size, Near::ToWrite);
         let lease = self.lease()?;
         self.help_if_growing(size, home, &lease);
-        let mut draft = None;
+        // What is put is written while the page is on its way; other rules may need no entry.
+        let mut draft = match rule {
+            Rule::Put { .. } => prepared.write(&lease, self.memory()).ok(),
+            Rule::Insert { .. } | Rule::Replace | Rule::Exchange { .. } => None,
+        };
         let outcome = self.attempt(home, &prepared, &mut rule, &lease, &mut draft);
         // What was written and not published goes back.
         if let Some(block) = draft {
@@ -84,11 +88,12 @@ impl<M: Memory> RobinHood<M> {
             self.make_way(page, header)?;
             return Ok(Turn::Again);
         }
-        let (found, position, reach) = match self.search(page, home, prepared.entry.key) {
-            Search::Found(found) => (Some(found), 0, 0),
-            Search::Absent { position, reach } => (None, position, reach),
-            Search::Damaged { word } => return self.damaged_or_again(page, header, word),
-        };
+        let (found, position, reach) =
+            match self.search(page, (home, prepared.entry.key), Near::of(rule)) {
+                Search::Found(found) => (Some(found), 0, 0),
+                Search::Absent { position, reach } => (None, position, reach),
+                Search::Damaged { word } => return self.damaged_or_again(page, header, word),
+            };
         if let Some(effect) = self.settle_without_change(rule, found.as_ref()) {
             let unchanged = self.is_unchanged(page, header);
             return Ok(if unchanged { Turn::Done(effect) } else { Turn::Again });
@@ -247,7 +252,7 @@ impl<M: Memory> RobinHood<M> {
         check_key(key)?;
         let home = Home::new(self.arena.hasher().hash(key));
         let size = self.size();
-        self.bring_near(home, size);
+        self.approach(home, size, Near::ToWrite);
         let lease = self.lease()?;
         self.help_if_growing(size, home, &lease);
         // Each failed turn means that somebody changed this page.
@@ -274,7 +279,7 @@ impl<M: Memory> RobinHood<M> {
             self.make_way(page, header)?;
             return Ok(Turn::Again);
         }
-        let settled = match self.search(page, home, key) {
+        let settled = match self.search(page, (home, key), Near::ToWrite) {
             Search::Found(found) if self.is_another(&found, only) => Unlinked::Changed,
             Search::Found(found) => {
                 let located = lease.locate(found.slot.block());

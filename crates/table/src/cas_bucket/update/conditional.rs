@@ -8,7 +8,7 @@ use crate::cas_bucket::search::{Found, Search};
 use crate::cas_bucket::word::{Header, Slot};
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::{self, Effect, Entry, Error, Remove, Unlinked, Version};
-use crate::entry::{EntryView, Prepared, check_key};
+use crate::entry::{EntryView, Near, Prepared, check_key};
 
 /// What an update insists on.
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ impl<M: Memory> CasBucket<M> {
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Turn::Again);
         }
-        let found = match self.search(bucket.at, matches, prepared.entry.key) {
+        let found = match self.search(bucket.at, matches, prepared.entry.key, Near::ToWrite) {
             Search::Found(found) => Some(found),
             Search::Absent => None,
             Search::Damaged { what, word } => {
@@ -114,7 +114,7 @@ impl<M: Memory> CasBucket<M> {
                 self.elsewhere(bucket, header)?;
                 continue;
             }
-            let settled = match self.search(bucket.at, matches, key) {
+            let settled = match self.search(bucket.at, matches, key, Near::ToWrite) {
                 Search::Found(found) if !self.is_version(&found, version) => Unlinked::Changed,
                 Search::Found(found) => {
                     let (Some(located), Some(shape)) =

@@ -7,7 +7,7 @@ use crate::cas_bucket::search::{Found, Search};
 use crate::cas_bucket::word::Header;
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
-use crate::entry::{EntryView, check_key};
+use crate::entry::{ENTRY_NEAR_WORDS, Near, check_key};
 
 /// What one attempt to unlink came to.
 enum Unlink {
@@ -96,7 +96,12 @@ impl<M: Memory> CasBucket<M> {
         // Before the entry has come: behind that, no more can be done meanwhile than the processor
         // looks ahead.
         let located = lease.locate(named.slot.block());
-        match (self.try_slot(named, key, EntryView::prefetch_to_write), located) {
+        // No line behind the block: that would be taken from its neighbour.
+        let words = located
+            .as_ref()
+            .map_or(ENTRY_NEAR_WORDS, |located| located.words().min(ENTRY_NEAR_WORDS));
+        Near::ToWrite.bring(self.memory(), named.slot.block().offset(), words);
+        match (self.try_slot(named, key), located) {
             (Search::Found(found), Some(located)) => {
                 self.unlink_seen(bucket, header, (&found, located), value, lease)
             }
@@ -113,7 +118,7 @@ impl<M: Memory> CasBucket<M> {
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        match self.search(bucket.at, matches, key) {
+        match self.search(bucket.at, matches, key, Near::ToWrite) {
             Search::Found(found) => match lease.locate(found.slot.block()) {
                 Some(located) => self.unlink_seen(bucket, header, (&found, located), value, lease),
                 None => {
