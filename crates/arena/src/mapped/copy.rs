@@ -225,6 +225,7 @@ pub(super) fn prefetch_to_write(word: *const Word) {
 #[cfg(target_arch = "x86_64")]
 const RUN_BYTES_MIN: usize = 32;
 
+#[inline(never)]
 fn read_words(source: &[Word], out: &mut [u8]) {
     if out.len() > 8 {
         let (last_two, rest) = (source.len() - 2, out.len() - 8);
@@ -245,6 +246,7 @@ fn read_words(source: &[Word], out: &mut [u8]) {
     }
 }
 
+#[inline(never)]
 fn write_words(target: &[Word], bytes: &[u8]) {
     for (word, chunk) in target.iter().zip(bytes.chunks(8)) {
         store_relaxed(word, padded(chunk));

@@ -18,7 +18,7 @@ use crate::words::{Word, load_relaxed, store_relaxed};
 /// `length` is at least 32; the words that so many bytes touch can be read, at the same time as
 /// anybody's atomic accesses; the bytes of `target` are the caller's alone; the processor has the
 /// lanes.
-#[inline(never)]
+#[inline]
 pub(super) unsafe fn copy_out(lanes: Lanes, source: &[Word], target: *mut u8, length: usize) {
     let start: *const u8 = source.as_ptr().cast();
     let partial = length % 8;
@@ -55,7 +55,7 @@ pub(super) unsafe fn copy_out(lanes: Lanes, source: &[Word], target: *mut u8, le
 ///
 /// `length` is at least 32; so many bytes can be read, and all the words that they touch written,
 /// at the same time as anybody's atomic accesses; the processor has the lanes.
-#[inline(never)]
+#[inline]
 pub(super) unsafe fn copy_in(lanes: Lanes, source: *const u8, target: &[Word], length: usize) {
     let partial = length % 8;
     let run = length - partial;
