@@ -69,7 +69,6 @@ const fn shared_words(buckets: u64, entries: u64) -> u64 {
     let words = match eighths_of_a_bucket {
         0..=20 => buckets / 4,
         21..=25 => buckets / 2,
-        26..=28 => buckets,
         _ => 2 * buckets,
     };
     if words < SHARED_WORDS_MIN { SHARED_WORDS_MIN } else { words }
@@ -341,7 +340,7 @@ mod tests {
     }
 
     /// The densest that each width of a shared rest is for, in eighths of an entry a bucket.
-    const DENSEST: [u64; 4] = [20, 25, 28, 32];
+    const DENSEST: [u64; 3] = [20, 25, 32];
 
     /// The figure of the documents: `cargo test -p shm-table --lib shared_rest -- --nocapture`.
     #[test]
