@@ -57,7 +57,8 @@ pub struct Arena<M> {
     /// The record that it has was that of a process that died.
     has_replaced: bool,
     pool: Pool,
-    /// Lines of this process that no thread leases and that name something still.
+    /// Lines of this process that no thread leases and that name something still. Boxed, so that
+    /// nothing of the arena itself changes while it is shared, which the compiler makes use of.
     left: Box<Mutex<Vec<u32>>>,
 }
 

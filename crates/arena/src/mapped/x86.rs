@@ -214,7 +214,7 @@ pub(super) unsafe fn equals(
 ) -> bool {
     let mut at = 0;
     if lanes == Lanes::Avx512 && length == 32 {
-        // SAFETY: 32 bytes on each side.
+        // SAFETY: 32 bytes can be read on each side; the processor has the lanes.
         return unsafe { !differ_32(shared, key) };
     }
     if lanes == Lanes::Avx512 {
@@ -276,7 +276,7 @@ unsafe fn differ_64(shared: *const u8, key: *const u8, mask: u32) -> bool {
 ///
 /// # Safety
 ///
-/// They can be read on both sides.
+/// They can be read on both sides; the processor has the lanes of AVX-512.
 #[inline(always)]
 unsafe fn differ_32(shared: *const u8, key: *const u8) -> bool {
     let differing: u32;
