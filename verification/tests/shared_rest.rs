@@ -15,9 +15,14 @@ type Shared<X> = Faulty<CrashMemory<<X as Execution>::Memory>>;
 /// Slots of a bucket in its first line.
 const FIRST: usize = 7;
 
-/// Two buckets of nine slots: seven of their own, and two words of which both may use both.
-fn options() -> TableOptions {
-    let shape = TableShape { buckets: 2, slots: 9, slabs: 1, slab_units: 32, block_units_min: 1 };
+/// Slots of a bucket: beside its own, two words that both buckets may use.
+const FEW: u32 = 9;
+/// The same with more words that both may use, and headers that have live bits in place of a mode.
+const MANY: u32 = 23;
+
+/// Two buckets of so many slots: seven of their own, and words of which both may use all.
+fn options(slots: u32) -> TableOptions {
+    let shape = TableShape { buckets: 2, slots, slabs: 1, slab_units: 32, block_units_min: 1 };
     TableOptions {
         processes: 4,
         lines: 4,
@@ -48,13 +53,14 @@ fn get<M: Memory>(table: &CasBucket<M>, key: [u8; 2]) -> Option<u8> {
 /// Both buckets' own slots are full. Put one more, replace and remove it, put it again, in one
 /// bucket ‖ put one more in the other, look at it, replace it: two words for all of that.
 struct Contest {
+    slots: u32,
     kill: Kill,
     fault: Fault,
 }
 
 impl Model for Contest {
     fn run<X: Execution>(&self, execution: &X) {
-        let options = options();
+        let options = options(self.slots);
         let words = CasBucket::<Shared<X>>::word_count(&options).expect("tiny");
         let world = World::new(execution, words);
         let place = world.place(0);
@@ -110,21 +116,24 @@ impl Model for Contest {
     }
 }
 
-fn contest<E: Engine>(engine: &E, fault: Fault, executions: u64) -> Sweep {
+fn contest<E: Engine>(engine: &E, slots: u32, fault: Fault, executions: u64) -> Sweep {
     let budget = Budget { accesses: 50_000, ..Budget::executions(executions).preemptions(2) };
-    let sweep = sweep(engine, &budget, false, |kill| Contest { kill, fault });
-    println!("{}, {fault:?}: {sweep}", engine.name());
+    let sweep = sweep(engine, &budget, false, |kill| Contest { slots, kill, fault });
+    println!("{}, {slots} slots, {fault:?}: {sweep}", engine.name());
     sweep
 }
 
 #[test]
 fn a_word_is_one_bucket_s_at_a_time() {
     let sweeps = [
-        contest(&LoomEngine, Fault::None, 60),
-        contest(&DepthFirstEngine, Fault::None, 60),
-        contest(&ShuttleEngine::RANDOM, Fault::None, 60),
-        contest(&ShuttleEngine::PCT, Fault::None, 60),
-        contest(&ViewEngine::default(), Fault::None, 60),
+        contest(&LoomEngine, FEW, Fault::None, 60),
+        contest(&DepthFirstEngine, FEW, Fault::None, 60),
+        contest(&ShuttleEngine::RANDOM, FEW, Fault::None, 60),
+        contest(&ShuttleEngine::PCT, FEW, Fault::None, 60),
+        contest(&ViewEngine::default(), FEW, Fault::None, 60),
+        contest(&DepthFirstEngine, MANY, Fault::None, 30),
+        contest(&ShuttleEngine::PCT, MANY, Fault::None, 30),
+        contest(&ViewEngine::default(), MANY, Fault::None, 30),
     ];
     for sweep in sweeps {
         assert!(sweep.failure.is_none(), "{:?}", sweep.failure);
@@ -134,7 +143,9 @@ fn a_word_is_one_bucket_s_at_a_time() {
 
 #[test]
 fn a_word_that_is_seized_is_caught() {
-    let faulty = contest(&ShuttleEngine::RANDOM, Fault::SharedWordSeized, 20);
-    let (_, failure) = faulty.failure.expect("an entry whose word another took is found");
-    println!("{failure}");
+    for slots in [FEW, MANY] {
+        let faulty = contest(&ShuttleEngine::RANDOM, slots, Fault::SharedWordSeized, 20);
+        let (_, failure) = faulty.failure.expect("an entry whose word another took is found");
+        println!("{failure}");
+    }
 }

@@ -51,7 +51,8 @@ pub struct TableOptions {
 pub struct TableShape {
     /// Buckets, a power of two.
     pub buckets: u64,
-    /// Slots in a bucket, for designs that have slots: 2 to 21.
+    /// Slots in a bucket, for designs that have slots: 2 to 21, and to 24 where `cas_bucket` has
+    /// one size.
     pub slots: u32,
     /// Slabs that blocks come from.
     pub slabs: u32,

@@ -12,9 +12,9 @@ use crate::contract::Error;
 /// Buckets of all areas are numbered through: of 2^k buckets, bucket `b` has number 2^k + b.
 ///
 /// Of a table that has one size, all buckets share the rest: few need it, so that each may use
-/// fourteen words of it, scattered, and others the same ones. Whoever claims a word from vacant has
-/// it, for whichever bucket. A bucket that may move has two lines of its own, since what is copied
-/// from a frozen bucket has to fit where others copy it to at the same time.
+/// seventeen words of it, scattered, and others the same ones. Whoever claims a word from vacant
+/// has it, for whichever bucket. A bucket that may move has two lines of its own, since what is
+/// copied from a frozen bucket has to fit where others copy it to at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Areas {
     /// Where the first line of bucket number 0 would be.
@@ -61,9 +61,9 @@ pub(super) fn index_words(min: u32, max: u32, slots: u32, entries: u64) -> u64 {
     (buckets << first_shift(slots)) + rest
 }
 
-/// Words of a shared rest: so many that where entries come and go for ever, one insertion in 10^7
-/// finds none, a simulation says. At up to four entries a bucket, an eighth of them is in use; at
-/// fewer entries, fewer buckets need any.
+/// Words of a shared rest: so many that where entries come and go for ever, hardly an insertion
+/// finds none; the tests of this module compute how many do, and say the limit. At up to four
+/// entries a bucket, an eighth of the words is in use; at fewer entries, fewer buckets need any.
 const fn shared_words(buckets: u64, entries: u64) -> u64 {
     let eighths_of_a_bucket = (8 * entries).div_ceil(buckets);
     let words = match eighths_of_a_bucket {
@@ -75,12 +75,12 @@ const fn shared_words(buckets: u64, entries: u64) -> u64 {
 }
 
 /// So many that a bucket's own are different ones.
-const SHARED_WORDS_MIN: u64 = 16;
+const SHARED_WORDS_MIN: u64 = 32;
 
-/// How far the words of a shared rest lie apart that a bucket may use: each number's lowest four
+/// How far the words of a shared rest lie apart that a bucket may use: each number's lowest five
 /// bits are its own.
 const fn scattered(number: u32) -> u64 {
-    (number as u64 * 0x9e37) << 4 | number as u64
+    (number as u64 * 0x9e37) << 5 | number as u64
 }
 
 impl Areas {
@@ -237,6 +237,9 @@ impl Areas {
 }
 
 #[cfg(test)]
+mod refusals;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -244,10 +247,11 @@ mod tests {
     proptest! {
         #[test]
         fn areas_lie_apart_and_inside_the_index(
-            min in 0..6_u32, more in 0..5_u32, slots in 2..=21_u32, start in 0..100_u64,
+            min in 0..6_u32, more in 0..5_u32, slots in 2..=24_u32, start in 0..100_u64,
             entries in 0..1000_u64,
         ) {
             let (index, max) = (Offset::new(8 * start), min + more);
+            prop_assume!(more == 0 || slots <= 21);
             let words = index_words(min, max, slots, entries);
             let areas = Areas::new((index, words), (min, max), slots).unwrap();
             let (mut all, mut shared): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
@@ -300,56 +304,5 @@ mod tests {
                 prop_assert!((min..=min + more).contains(&exponent));
             }
         }
-    }
-
-    /// Entries come and go in a shared rest, so dense: how many insertions find no slot.
-    #[expect(clippy::cast_possible_truncation, reason = "a small table")]
-    fn refused(eighths: u64, churned: u64) -> u64 {
-        let (exponent, slots) = (13, 21);
-        let (buckets, entries) = (1_u64 << exponent, eighths << exponent >> 3);
-        let words = index_words(exponent, exponent, slots, entries);
-        let areas = Areas::new((Offset::new(0), words), (exponent, exponent), slots).unwrap();
-        let (mut taken, mut live) = (vec![false; words as usize], vec![0_u32; buckets as usize]);
-        let mut stored: Vec<(u64, u32)> = Vec::new();
-        let (mut random, mut refused, mut inserted) = (eighths, 0, 0);
-        let mut draw = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            ((u128::from(random) * u128::from(below)) >> 64) as u64
-        };
-        while inserted < churned {
-            if stored.len() as u64 >= entries {
-                let (bucket, slot) = stored.swap_remove(draw(stored.len() as u64) as usize);
-                live[bucket as usize] &= !(1 << slot);
-                taken[areas.slot(Offset::new(8 * bucket), slot).word() as usize] = false;
-            }
-            let bucket = draw(buckets);
-            let word = |slot: u32| areas.slot(Offset::new(8 * bucket), slot).word() as usize;
-            let clear = (0..slots).find(|&slot| !taken[word(slot)]);
-            inserted += 1;
-            // One is left for replacements.
-            match clear.filter(|_| live[bucket as usize].count_ones() + 1 < slots) {
-                None => refused += 1,
-                Some(slot) => {
-                    taken[word(slot)] = true;
-                    live[bucket as usize] |= 1 << slot;
-                    stored.push((bucket, slot));
-                }
-            }
-        }
-        refused
-    }
-
-    /// The densest that each width of a shared rest is for, in eighths of an entry a bucket.
-    const DENSEST: [u64; 3] = [20, 25, 32];
-
-    /// The figure of the documents: `cargo test -p shm-table --lib shared_rest -- --nocapture`.
-    #[test]
-    fn hardly_an_insertion_finds_no_word_in_a_shared_rest() {
-        for eighths in DENSEST {
-            let many = refused(eighths, 20_000_000);
-            println!("{eighths}/8 entries a bucket: {many} of 20,000,000 insertions refused");
-            assert!(many <= 12, "{many} of 20,000,000 at {eighths}/8 entries a bucket");
-        }
-        assert!(refused(48, 2_000_000) > 100, "at six entries a bucket many are");
     }
 }

@@ -7,7 +7,7 @@ use shm_arena::{Block, Load, Memory, Offset};
 
 use super::search::Search;
 use super::view::View;
-use super::word::{Header, Slot};
+use super::word::{Header, Slot, slots_of};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Audit, Cursor, Entry, Error, OwnedEntry, Stats, Table, Version};
 use crate::entry::{EntryView, Near};
@@ -29,13 +29,13 @@ impl<M: Memory> CasBucket<M> {
     fn live_at(&self, view: &View, position: u64, buckets: u64) -> u32 {
         let (exponent, _) = self.areas.place_of(view.bucket.at);
         if 1 << exponent >= buckets {
-            return view.header.live();
+            return self.slots.live(view.header);
         }
         let bit = self.areas.tag_bit(exponent);
         let wanted = self.areas.tag(Cursor::bucket(position, buckets)) & bit;
         let epoch = view.bucket.stamp.epoch();
         let belongs = |&slot: &u32| self.slot(view.bucket.at, slot).tag(epoch) & bit == wanted;
-        let live = (0..self.slots).filter(|slot| view.header.live() >> slot & 1 == 1);
+        let live = slots_of(self.slots.live(view.header));
         live.filter(belongs).fold(0, |live, slot| live | 1 << slot)
     }
 
@@ -48,7 +48,7 @@ impl<M: Memory> CasBucket<M> {
             let (view, buckets) = self.view_at(position)?;
             let live = self.live_at(&view, position, buckets);
             let mut damaged = None;
-            for slot in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+            for slot in slots_of(live) {
                 let block = self.slot(view.bucket.at, slot).block();
                 let entry = EntryView::shaped(&self.arena, block);
                 let (Some((entry, shape)), Some(version)) = (entry, self.version(block)) else {
@@ -99,11 +99,11 @@ impl<M: Memory> CasBucket<M> {
 
     /// The `stats` of the contract.
     pub(super) fn count_all(&self) -> Stats {
-        let mut histogram = vec![0; self.slots as usize + 1];
+        let mut histogram = vec![0; self.slots.count as usize + 1];
         let mut lines = vec![0; 4];
         let counted = self.visit_buckets(|_, live| {
-            histogram[live.count_ones().min(self.slots) as usize] += 1;
-            for slot in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+            histogram[live.count_ones() as usize] += 1;
+            for slot in slots_of(live) {
                 lines[self.areas.line_of(slot)] += 1;
             }
         });
@@ -116,7 +116,7 @@ impl<M: Memory> CasBucket<M> {
             buckets,
             buckets_max: 1 << self.areas.exponent_max(),
             resizing: self.resizing_now(),
-            slots: self.areas.slots(buckets, self.slots),
+            slots: self.areas.slots(buckets, self.slots.count),
             bucket_histogram: histogram,
             probe_histogram: lines,
             segment_bytes: self.memory().word_count() * 8,
@@ -139,11 +139,12 @@ impl<M: Memory> CasBucket<M> {
         let held = self.areas.headers().map(|(at, exponent)| {
             (at, exponent, Header::from_bits(self.memory().load(at, Load::Acquire)))
         });
-        let held = held.filter(|(_, _, header)| self.is_open(*header) && header.live() != 0);
+        let holds = |header| self.is_open(header) && self.slots.live(header) != 0;
+        let held = held.filter(|&(_, _, header)| holds(header));
         for (at, exponent, header) in held.take(BUCKETS_SHOWN) {
             let (_, bucket) = self.areas.place_of(at);
             writeln!(out, "bucket {bucket} of 2^{exponent}: {header:?}")?;
-            for slot in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
+            for slot in slots_of(self.slots.live(header)) {
                 writeln!(out, "  slot {slot}: {:?}", self.slot(at, slot))?;
             }
         }
@@ -191,7 +192,7 @@ impl<M: Memory> CasBucket<M> {
     ) {
         let at = view.bucket.at;
         let (exponent, bucket) = self.areas.place_of(at);
-        for number in (0..self.slots).filter(|slot| live >> slot & 1 == 1) {
+        for number in slots_of(live) {
             let slot = self.slot(at, number);
             audit.entries += 1;
             *references.entry(slot.block()).or_default() += 1;

@@ -2,7 +2,7 @@
 
 use super::TURNS_MAX;
 use super::root::Root;
-use super::word::{Header, SLOTS_MAX};
+use super::word::{Header, MODED_SLOTS_MAX, SLOTS_MAX};
 
 /// Bits of each counter.
 pub(crate) fn counters() -> Vec<(&'static str, u32)> {
@@ -20,6 +20,7 @@ pub(crate) fn bounds() -> Vec<(&'static str, u64)> {
     assert_eq!(TURNS_MAX, crate::contract::TURNS_MAX);
     vec![
         ("`cas_bucket`: slots of a bucket", SLOTS_MAX.into()),
+        ("`cas_bucket`: the same where the size changes", MODED_SLOTS_MAX.into()),
         ("`cas_bucket`: exponent of the number of buckets", Root::EXPONENT_MAX.into()),
     ]
 }

@@ -16,11 +16,12 @@
 //! control   word 0: root   epoch 32 │ step 25 │ phase 2 │ exponent 5      words 8, 9: progress
 //!
 //! first lines, of 2^min buckets, 2^(min+1), … 2^max      rest
-//! word 0         1 … 7                                   fourteen words of a bucket, see below
+//! word 0         1 … 7                                   more words of a bucket, see below
 //! ┌──────────┬─────────────────┐                         ┌──────────────────────────────┐
-//! │ header   │ slots 0 … 6     │                         │ slots 7 … 20                 │
+//! │ header   │ slots 0 … 6     │                         │ slots 7 … 23, or 20          │
 //! └──────────┴─────────────────┘                         └──────────────────────────────┘
-//! header: version 40 │ mode 3 │ live 21     slot: tag ⊕ epoch 32 │ block 32     entry: see `entry`
+//! header: version 40 │ live 24              slot: tag ⊕ epoch 32 │ block 32     entry: see `entry`
+//!         version 40 │ mode 3 │ live 21     where the size changes, or is made for 21 slots
 //! ```
 //!
 //! The bucket is the low bits of the hash, as many as the present size needs; the tag is the 32
@@ -33,10 +34,12 @@
 //! A bucket of a table that may change its size has two lines of the rest for itself. Where there
 //! is one size, all buckets *share* the rest, a quarter of a word to two words for each, by how
 //! many entries the table is made for: which bucket a word belongs to, the claim decides that
-//! finds it vacant, and of words in use the headers tell whose they are. Fourteen words,
-//! scattered, are a bucket's to claim. Insertions leave one of a bucket's slots, so that a full one
-//! still takes replacements as long as others do not have that word. At four entries per bucket,
-//! one insertion in 10⁷ finds no slot and, at the largest size, is refused.
+//! finds it vacant, and of words in use the headers tell whose they are. Seventeen words,
+//! scattered, are a bucket's to claim: such buckets are always in use, so that their headers have
+//! bits for three slots more in place of the mode. Insertions leave one of a bucket's slots, so
+//! that a full one still takes replacements as long as others do not have that word. Of a table
+//! that holds what it is made for, up to four entries a bucket, less than one insertion in 10⁸
+//! finds no slot and is refused (`areas/refusals.rs`); of 10⁵ entries, one in 10⁹.
 //!
 //! # Operations
 //!
@@ -181,14 +184,13 @@ use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
 use areas::{Areas, index_words};
 use root::Root;
-use word::{Header, SLOTS_MAX, Slot};
+use word::{Header, MODED_SLOTS_MAX, SLOTS_MAX, Slot, Slots};
 
 /// A table whose bucket headers decide membership. See the module for how it works.
 pub struct CasBucket<M> {
     arena: Arena<M>,
     areas: Areas,
-    slots: u32,
-    dead_bits: u64,
+    slots: Slots,
     /// Entries that a bucket may hold that is about to be merged with another.
     cap: u32,
     /// Whether the table changes its size by itself.
@@ -204,6 +206,11 @@ const ENTRIES_PER_BUCKET: u64 = 4;
 /// Buckets that a table has at most.
 const BUCKETS_MAX: u64 = 1 << Root::EXPONENT_MAX;
 
+/// Slots of a bucket at most in a table that has one size, and in one that has not.
+const fn slots_max(is_fixed: bool) -> u32 {
+    if is_fixed { SLOTS_MAX } else { MODED_SLOTS_MAX }
+}
+
 /// Attempts before an operation gives up on a bucket that changes under each of them.
 const TURNS_MAX: u32 = 1 << 16;
 
@@ -214,16 +221,20 @@ const CAPABILITIES: Capabilities = Capabilities {
     ..Capabilities::LOCK_FREE
 };
 
-const _: () = assert!(Header::EMPTY.live() == 0 && Header::EMPTY.is_open(0));
-const _: () = assert!(Header::FRESH.live() == 0 && !Header::FRESH.is_open(0));
+const _: () = assert!(Slots::new(21).is_open(Slots::new(21).empty()));
+const _: () = assert!(!Slots::new(21).is_open(Header::FRESH));
 const _: () = assert!(Slot::empty(1).bits() != 0 && Slot::FRESH.bits() != 0);
 
 impl<M: Memory> CasBucket<M> {
     /// Its shape, and the exponents of its smallest and its largest number of buckets.
     fn shape(options: &TableOptions) -> Result<(TableShape, u32, u32), SegmentError> {
-        let shape = options.shape(ENTRIES_PER_BUCKET)?;
+        let mut shape = options.shape(ENTRIES_PER_BUCKET)?;
         let buckets_min = options.buckets_min.unwrap_or(shape.buckets);
         let buckets_max = options.buckets_max.unwrap_or(shape.buckets.max(buckets_min));
+        let slots_max = slots_max(buckets_min == buckets_max);
+        if options.shape.is_none() {
+            shape.slots = slots_max;
+        }
         let slots = shape.slots.into();
         let is_size = |buckets: u64| buckets.is_power_of_two() && buckets <= BUCKETS_MAX;
         for (quantity, value, fits, problem) in [
@@ -235,7 +246,12 @@ impl<M: Memory> CasBucket<M> {
                 buckets_max >= buckets_min,
                 "fewer than at the beginning",
             ),
-            ("slots", slots, (2..=SLOTS_MAX).contains(&shape.slots), "not 2 to 21"),
+            (
+                "slots",
+                slots,
+                (2..=slots_max).contains(&shape.slots),
+                "not 2 to 24, or to 21 where the number of buckets may change",
+            ),
         ] {
             if !fits {
                 return Err(SegmentError::Size { quantity, value, problem: problem.to_owned() });
@@ -282,9 +298,9 @@ impl<M: Memory> CasBucket<M> {
 impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
     const DESIGN: Kind = Kind::CasBucket;
     const FINGERPRINT: u64 = structure_fingerprint(
-        "cas_bucket 5: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
-         header version:40|mode:3|live:21; slot tag^epoch:32|block:32; areas by size, first lines, \
-         rest of each or shared; vacant epoch:32|0, epoch:32|1, 2; \
+        "cas_bucket 6: root epoch:32|step:25|phase:2|exponent:5; progress step:25|buckets:39; \
+         header version:40|mode:3|live:21 or version:40|live:24; slot tag^epoch:32|block:32; \
+         areas by size, first lines, rest of each or shared; vacant epoch:32|0, epoch:32|1, 2; \
          entry hash, key:8|value:24|0:32, metadata, key, value; \
          numbers buckets_min slots buckets_max adjusts",
     );
@@ -311,15 +327,14 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         if !is_size(buckets_min)
             || !is_size(buckets_max)
             || buckets_min > buckets_max
-            || !(2..=SLOTS_MAX).contains(&slots)
+            || !(2..=slots_max(buckets_min == buckets_max)).contains(&slots)
         {
             return Err(misfit());
         }
         let index = (arena.layout().index(), arena.geometry().index_words);
         Ok(Self {
             areas: Areas::new(index, (min, max), slots).ok_or_else(misfit)?,
-            slots,
-            dead_bits: Header::dead_bits(slots),
+            slots: Slots::new(slots),
             cap: (slots - 1) / 2,
             adjusts: adjusts != 0 && min != max,
             look_mask: Self::look_mask(min),
@@ -337,13 +352,13 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         self.memory().store(self.root_word(), root.bits(), Store::Relaxed);
         for (at, exponent) in self.areas.headers() {
             let (header, slot) = if exponent == min {
-                (Header::EMPTY, Slot::empty(root.epoch()))
+                (self.slots.empty(), Slot::empty(root.epoch()))
             } else {
                 (Header::FRESH, Slot::FRESH)
             };
             let header = wraps_after.map_or(header, |versions| header.before_wrap(versions));
             self.memory().store(at, header.bits(), Store::Relaxed);
-            for number in 0..self.slots {
+            for number in 0..self.slots.count {
                 self.memory().store(self.areas.slot(at, number), slot.bits(), Store::Relaxed);
             }
         }
@@ -486,7 +501,7 @@ impl<M: Memory> fmt::Debug for CasBucket<M> {
         formatter
             .debug_struct("CasBucket")
             .field("buckets", &self.buckets())
-            .field("slots", &self.slots)
+            .field("slots", &self.slots.count)
             .field("arena", &self.arena)
             .finish()
     }

@@ -132,7 +132,7 @@ impl<M: Memory> CasBucket<M> {
                 if !self.is_open(header) {
                     return Err(Error::Corrupt { what: "bucket header", word: at.word() });
                 }
-                if header.live().count_ones() > self.cap || turn == TURNS_MAX {
+                if self.slots.live(header).count_ones() > self.cap || turn == TURNS_MAX {
                     let _ = self.step_root(root, root.with_phase(Phase::Settled));
                     return Ok(());
                 }

@@ -5,7 +5,7 @@ use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw, Store};
 use super::areas::Bucket;
 use super::root::Root;
 use super::view::View;
-use super::word::{FIRST_SLOTS, Header, Slot};
+use super::word::{FIRST_SLOTS, Header, Slot, slots_of};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
 use crate::entry::{EntryShape, EntryView, Near, check_key};
@@ -110,7 +110,7 @@ impl<M: Memory> CasBucket<M> {
     /// Whether a bucket is in use and its header is one.
     #[inline(always)]
     pub(super) fn is_open(&self, header: Header) -> bool {
-        header.is_open(self.dead_bits)
+        self.slots.is_open(header)
     }
 
     /// Whether everything read since `header` was loaded was there at one instant.
@@ -125,13 +125,13 @@ impl<M: Memory> CasBucket<M> {
     /// slot `i`. Means nothing if the bucket is not open.
     #[inline(always)]
     pub(super) fn load_matches(&self, bucket: Bucket) -> (Header, u32) {
-        if self.slots < FIRST_SLOTS {
+        if self.slots.count < FIRST_SLOTS {
             return self.load_matches_of_few(bucket);
         }
         // ORDERING(R1): acquire, pairs with W2 and W3.
         let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
         let header = Header::from_bits(header);
-        let live = header.live();
+        let live = self.slots.live(header);
         let mut matches = matches >> 1;
         if live >> FIRST_SLOTS != 0 {
             matches |= self.matches_in_rest(bucket, live);
@@ -143,24 +143,18 @@ impl<M: Memory> CasBucket<M> {
     #[cold]
     fn load_matches_of_few(&self, bucket: Bucket) -> (Header, u32) {
         let header = self.load_header(bucket.at);
-        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), self.slots + 1);
-        (header, matches >> 1 & header.live())
+        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), self.slots.count + 1);
+        (header, matches >> 1 & self.slots.live(header))
     }
 
     /// The same for the slots of the second part.
     #[cold]
     fn matches_in_rest(&self, bucket: Bucket, live: u32) -> u32 {
-        let mut left = live >> FIRST_SLOTS << FIRST_SLOTS;
-        let mut matches = 0;
-        while left != 0 {
-            let number = left.trailing_zeros();
+        let in_rest = slots_of(live >> FIRST_SLOTS << FIRST_SLOTS);
+        in_rest.fold(0, |matches, number| {
             let Named { slot, .. } = self.named(self.areas.slot(bucket.at, number), number);
-            if slot.stamped_tag() == bucket.stamp.tag() {
-                matches |= left & left.wrapping_neg();
-            }
-            left &= left - 1;
-        }
-        matches
+            matches | u32::from(slot.stamped_tag() == bucket.stamp.tag()) << number
+        })
     }
 
     /// Looks for a key among the slots that are live and carry its tag.
@@ -192,13 +186,12 @@ impl<M: Memory> CasBucket<M> {
 
     /// Goes on after a tag that matched where the key does not: rare, and out of the way.
     #[cold]
-    fn search_rest(&self, at: Offset, mut matches: u32, key: &[u8], near: Near) -> Search<'_, M> {
-        while matches != 0 {
-            let number = matches.trailing_zeros();
+    fn search_rest(&self, at: Offset, matches: u32, key: &[u8], near: Near) -> Search<'_, M> {
+        for number in slots_of(matches) {
             let named = self.named(self.areas.slot(at, number), number);
             near.bring_entry(self.memory(), named.slot.block());
             match self.try_slot(named, key) {
-                Search::Absent => matches &= matches - 1,
+                Search::Absent => {}
                 seen => return seen,
             }
         }
@@ -337,11 +330,11 @@ impl<M: Memory> CasBucket<M> {
         let hash = EntryView::new(&self.arena, block)?.hash();
         for _ in 0..TURNS_MAX {
             let view = self.view(hash).ok()?;
-            let naming = (0..self.slots)
+            let naming = (0..self.slots.count)
                 .map(|slot| {
                     let at = self.areas.slot(view.bucket.at, slot);
                     let word = Slot::from_bits(self.memory().load(at, Load::Acquire));
-                    (at, word, view.header.live() >> slot & 1 == 1)
+                    (at, word, self.slots.live(view.header) >> slot & 1 == 1)
                 })
                 .filter(|(_, word, _)| word.block() == block)
                 .collect();

@@ -4,7 +4,7 @@
 use shm_arena::{Load, Memory, Offset, Rmw};
 
 use super::root::{Phase, Root};
-use super::word::{Header, Mode, Slot};
+use super::word::{Header, MODED_SLOTS_MAX, Mode, Slot, slots_of};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
 
@@ -20,7 +20,7 @@ pub(super) enum Helped {
 
 /// The slots of an heir, in order, and how many are taken.
 struct Inheritance {
-    slots: [Slot; 21],
+    slots: [Slot; MODED_SLOTS_MAX as usize],
     count: usize,
 }
 
@@ -85,7 +85,7 @@ impl<M: Memory> CasBucket<M> {
                 continue;
             }
             return match header.mode() {
-                Mode::Frozen if self.is_frozen(header) => Ok(Frozen::At(header)),
+                Mode::Frozen if self.slots.is_frozen(header) => Ok(Frozen::At(header)),
                 Mode::Done => Ok(Frozen::Done),
                 _ => Err(Error::Corrupt { what: "bucket header", word: at.word() }),
             };
@@ -104,9 +104,10 @@ impl<M: Memory> CasBucket<M> {
         let is_growing = root.phase() == Phase::Growing;
         let bit = self.areas.tag_bit(root.exponent());
         let is_upper = heir >> root.exponent() & 1 == 1;
-        let mut inheritance = Inheritance { slots: [Slot::FRESH; 21], count: 0 };
+        let mut inheritance =
+            Inheritance { slots: [Slot::FRESH; MODED_SLOTS_MAX as usize], count: 0 };
         for &(at, header) in sources.iter().flatten() {
-            for number in (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1) {
+            for number in slots_of(self.slots.live(header)) {
                 // ORDERING(G7): acquire: should this be a word of the bucket's next life, the root
                 // is seen to have moved on.
                 let word = self.memory().load(self.areas.slot(at, number), Load::Acquire);
@@ -114,7 +115,7 @@ impl<M: Memory> CasBucket<M> {
                 let belongs = (slot.tag(root.epoch()) & bit != 0) == is_upper;
                 if !is_growing || belongs {
                     // A slot stays for replacements.
-                    if inheritance.count + 1 >= self.slots as usize && !is_growing {
+                    if inheritance.count + 1 >= self.slots.count as usize && !is_growing {
                         return None;
                     }
                     *inheritance.slots.get_mut(inheritance.count)? =
@@ -143,14 +144,14 @@ impl<M: Memory> CasBucket<M> {
                 Mode::Done => {
                     self.clean(at, header, epoch);
                     // ORDERING(G4): release, behind the cleaning.
-                    let ready = header.with_live(0).with_mode(Mode::Ready);
+                    let ready = header.flipped(self.slots.live(header)).with_mode(Mode::Ready);
                     let _ = self.step_header(at, header, ready);
                     continue;
                 }
                 Mode::Open | Mode::Capped => return Ok(Helped::Done),
                 Mode::Frozen => break,
             };
-            for (number, slot) in (0..self.slots).zip(&inheritance.slots[..inheritance.count]) {
+            for (number, slot) in (0..).zip(&inheritance.slots[..inheritance.count]) {
                 // Fails where another helper was here, or its entry is gone already.
                 // ORDERING(G7): release, pairs with `clean`.
                 let _ = self.memory().compare_exchange(
@@ -162,8 +163,9 @@ impl<M: Memory> CasBucket<M> {
                 );
             }
             let live = (1_u32 << inheritance.count) - 1;
+            let opened = header.flipped(live ^ self.slots.live(header)).with_mode(Mode::Open);
             // ORDERING(G5): release, pairs with R1.
-            if self.step_header(at, header, header.with_live(live).with_mode(Mode::Open)) {
+            if self.step_header(at, header, opened) {
                 return Ok(Helped::Done);
             }
         }
@@ -179,7 +181,7 @@ impl<M: Memory> CasBucket<M> {
     /// once; once a slot is cleaned, nobody's word of an earlier life finds what it expects.
     fn clean(&self, at: Offset, done: Header, epoch: u32) {
         let virgin = Slot::virgin(epoch);
-        for number in 0..self.slots {
+        for number in 0..self.slots.count {
             let slot = self.areas.slot(at, number);
             // ORDERING(G7): acquire, pairs with whoever wrote a word of the next life.
             let mut word = self.memory().load(slot, Load::Acquire);

@@ -325,7 +325,7 @@ impl<M: Memory> CasBucket<M> {
             },
             None => None,
         };
-        if old.is_none() && header.is_capped() && header.live().count_ones() >= self.cap {
+        if old.is_none() && self.is_at_cap(header) {
             return Ok(Turn::Capped);
         }
         let place = match self.place_draft(bucket, header, prepared, lease, draft)? {
@@ -333,7 +333,7 @@ impl<M: Memory> CasBucket<M> {
             Err(withheld) => return self.full_or_again(bucket, header, withheld),
         };
         // Insertions leave one slot, so that a replacement finds one in a full bucket.
-        let is_last = (header.live() | place.live_bit) == (1 << self.slots) - 1;
+        let is_last = self.slots.live(header) | place.live_bit == self.slots.all;
         if old.is_none() && is_last {
             return self.full_or_again(bucket, header, false);
         }
@@ -399,18 +399,18 @@ impl<M: Memory> CasBucket<M> {
         old: Option<(Found<'a, M>, Located)>,
         lease: &Lease<'a, M>,
     ) -> Result<Turn, Error> {
-        let mut live = header.live() | place.live_bit;
+        let mut flipped = place.live_bit;
         let mut intended: Option<(Found<'a, M>, Intended)> = None;
         if let Some((found, located)) = old {
             let is_linked = || self.is_unchanged(bucket.at, header);
             let Some(named) = lease.intend(located, is_linked) else {
                 return self.stale_block(bucket, header, found.slot.block());
             };
-            live &= !found.live_bit;
+            flipped |= found.live_bit;
             intended = Some((found, named));
         }
         // ORDERING(W2): release, pairs with R1.
-        if !self.exchange_header(bucket, header, header.with_live(live)) {
+        if !self.exchange_header(bucket, header, header.flipped(flipped)) {
             if intended.is_some() {
                 lease.withdraw();
             }
@@ -473,7 +473,7 @@ impl<M: Memory> CasBucket<M> {
     /// Claims the first empty slot that is not live. `Err`: none; whether others withhold some.
     #[inline(always)]
     fn claim_slot(&self, bucket: Bucket, header: Header, slot: Slot) -> Result<Place, bool> {
-        let mut clear = !header.live() & ((1 << self.slots) - 1);
+        let mut clear = !self.slots.live(header) & self.slots.all;
         let mut withheld = false;
         while clear != 0 {
             let live_bit = 1 << clear.trailing_zeros();
@@ -503,6 +503,14 @@ impl<M: Memory> CasBucket<M> {
             clear &= clear - 1;
         }
         Err(withheld)
+    }
+
+    /// Whether another entry would be more than the bucket may hold while it is capped.
+    #[inline(always)]
+    fn is_at_cap(&self, header: Header) -> bool {
+        !self.areas.is_fixed()
+            && header.is_capped()
+            && self.slots.live(header).count_ones() >= self.cap
     }
 
     fn full_or_again(&self, bucket: Bucket, header: Header, withheld: bool) -> Result<Turn, Error> {

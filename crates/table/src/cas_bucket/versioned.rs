@@ -99,10 +99,10 @@ impl<M: Memory> CasBucket<M> {
 
     /// Brings near what the first line of a bucket says of a key; a hint, so nothing is checked.
     fn approach_entry(&self, bucket: Bucket) {
-        let lanes = self.slots.min(FIRST_SLOTS);
-        let live = Header::from_bits(self.memory().load(bucket.at, Load::Relaxed)).live();
+        let lanes = self.slots.count.min(FIRST_SLOTS);
+        let header = Header::from_bits(self.memory().load(bucket.at, Load::Relaxed));
         let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), lanes + 1);
-        let matches = matches >> 1 & live;
+        let matches = matches >> 1 & self.slots.live(header);
         if matches.trailing_zeros() < lanes {
             let at = bucket.at + u64::from(matches.trailing_zeros() + 1);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));

@@ -84,16 +84,11 @@ impl<M: Memory> CasBucket<M> {
             return Ok(self.is_current(heir).then_some(view));
         }
         let is_closed = matches!(heir_header.mode(), Mode::Fresh | Mode::Ready | Mode::Done);
-        if self.is_frozen(header) && is_closed {
+        if self.slots.is_frozen(header) && is_closed {
             let frozen = Frozen { root, heir: heir.at, heir_header };
             return Ok(Some(View { bucket, header, matches, frozen: Some(frozen) }));
         }
         Ok(None)
-    }
-
-    /// Whether a bucket's entries are being moved and its header is one.
-    pub(super) const fn is_frozen(&self, header: Header) -> bool {
-        matches!(header.mode(), Mode::Frozen) && header.live() & self.dead_live() == 0
     }
 
     /// Whether everything that was read through a view was there at one instant.
@@ -105,11 +100,6 @@ impl<M: Memory> CasBucket<M> {
         // it, in the bucket that inherits it. That one is closed before its life and after it, so
         // the root tells whether its life was over in between.
         self.is_unchanged(heir, heir_header) && self.is_root(root)
-    }
-
-    /// The live bits that no sound header has.
-    const fn dead_live(&self) -> u32 {
-        !((1 << self.slots) - 1)
     }
 
     /// Whether the root is still this one. Behind an acquiring load of a header, what is found is

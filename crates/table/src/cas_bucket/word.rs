@@ -6,8 +6,10 @@ use std::fmt;
 
 use shm_arena::Block;
 
-/// Slots that a bucket has at most.
-pub(super) const SLOTS_MAX: u32 = 21;
+/// Slots that a bucket has at most: as many as its header has bits for, beside the version.
+pub(super) const SLOTS_MAX: u32 = 24;
+/// Slots that a bucket has at most whose header has a mode too.
+pub(super) const MODED_SLOTS_MAX: u32 = 21;
 /// Slots beside the header, in the bucket's first line.
 pub(super) const FIRST_SLOTS: u32 = 7;
 
@@ -39,24 +41,23 @@ pub(super) enum Mode {
 /// ```text
 /// 63                     24 23  21 20              0
 /// ┌────────────────────────┬──────┬─────────────────┐
-/// │ version (40)           │ mode │ live, one a slot│
-/// └────────────────────────┴──────┴─────────────────┘
+/// │ version (40)           │ mode │ live, one a slot│   up to 21 slots
+/// ├────────────────────────┼──────┴─────────────────┤
+/// │ version (40)           │ live, one a slot       │   22 to 24 slots: always in use
+/// └────────────────────────┴────────────────────────┘
 /// ```
 ///
 /// Modes 0 to 3 are those of a bucket out of use, in the order of [`Mode`]; with the upper bit, it
-/// is in use, with the lowest one too, capped.
+/// is in use, with the lowest one too, capped. [`Slots`] knows which of the two a table has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header(u64);
 
 impl Header {
-    const LIVE: u64 = (1 << SLOTS_MAX) - 1;
-    const MODE_SHIFT: u32 = SLOTS_MAX;
-    const VERSION_SHIFT: u32 = Self::MODE_SHIFT + 3;
+    const VERSION_SHIFT: u32 = SLOTS_MAX;
+    const MODE_SHIFT: u32 = MODED_SLOTS_MAX;
     const OPEN: u64 = 4 << Self::MODE_SHIFT;
     const CAPPED: u64 = 5 << Self::MODE_SHIFT;
 
-    /// A bucket in use that holds nothing.
-    pub(super) const EMPTY: Self = Self(1 << Self::VERSION_SHIFT | Self::OPEN);
     /// A bucket that was never used.
     pub(super) const FRESH: Self = Self(1 << Self::VERSION_SHIFT);
 
@@ -76,18 +77,12 @@ impl Header {
         self.0
     }
 
-    /// Which slots hold entries: bit `i` speaks of slot `i`.
-    #[inline]
-    pub(super) const fn live(self) -> u32 {
-        (self.0 & Self::LIVE) as u32
-    }
-
     /// How many changes the bucket has seen, modulo 2^40.
     pub(super) const fn version(self) -> u64 {
         self.0 >> Self::VERSION_SHIFT
     }
 
-    /// What the bucket is good for.
+    /// What the bucket is good for, where headers have a mode.
     pub(super) const fn mode(self) -> Mode {
         match self.0 >> Self::MODE_SHIFT & 7 {
             0 => Mode::Fresh,
@@ -99,28 +94,16 @@ impl Header {
         }
     }
 
-    /// Whether the bucket is in use and none of these live bits, of slots that it has not, is set.
-    #[inline(always)]
-    pub(super) const fn is_open(self, dead_bits: u64) -> bool {
-        self.0 & (Self::OPEN | dead_bits) == Self::OPEN
-    }
-
-    /// Whether the bucket is bound to half of what it may hold.
+    /// Whether the bucket is bound to half of what it may hold, where headers have a mode.
     #[inline(always)]
     pub(super) const fn is_capped(self) -> bool {
         self.0 & Self::CAPPED == Self::CAPPED
     }
 
-    /// The live bits that a bucket of so many slots never sets.
-    pub(super) const fn dead_bits(slots: u32) -> u64 {
-        Self::LIVE & !((1 << slots) - 1)
-    }
-
-    /// The next version, in which exactly these slots hold entries.
-    #[inline]
-    pub(super) const fn with_live(self, live: u32) -> Self {
-        let next = self.0.wrapping_add(1 << Self::VERSION_SHIFT);
-        Self(next & !Self::LIVE | live as u64 & Self::LIVE)
+    /// The next version, in which of these slots those hold entries that did not.
+    #[inline(always)]
+    pub(super) const fn flipped(self, live_bits: u32) -> Self {
+        Self(self.0.wrapping_add(1 << Self::VERSION_SHIFT) ^ live_bits as u64)
     }
 
     /// The next version, in another mode.
@@ -133,15 +116,72 @@ impl Header {
             Mode::Open => 4,
             Mode::Capped => 5,
         };
-        let next = self.with_live(self.live()).0;
+        let next = self.flipped(0).0;
         Self(next & !(7 << Self::MODE_SHIFT) | mode << Self::MODE_SHIFT)
     }
 }
 
 impl fmt::Debug for Header {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "version {} live {:021b} {:?}", self.version(), self.live(), self.mode())
+        let mode_and_live = self.0 & ((1 << Self::VERSION_SHIFT) - 1);
+        write!(formatter, "version {} mode and live {mode_and_live:024b}", self.version())
     }
+}
+
+/// Of how many slots the buckets of one table are, and so how their headers are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots {
+    pub(super) count: u32,
+    /// The live bits of all slots.
+    pub(super) all: u32,
+    /// Bits that are the same in each header of a bucket in use.
+    fixed: u64,
+    /// What they are.
+    in_use: u64,
+}
+
+impl Slots {
+    /// The same of 1 to [`SLOTS_MAX`] slots.
+    pub(super) const fn new(count: u32) -> Self {
+        let all = (1 << count) - 1;
+        let (live_bits, in_use) = match count {
+            ..=MODED_SLOTS_MAX => (MODED_SLOTS_MAX, Header::OPEN),
+            _ => (SLOTS_MAX, 0),
+        };
+        let unused = ((1 << live_bits) - 1) & !(all as u64);
+        Self { count, all, fixed: unused | in_use, in_use }
+    }
+
+    /// A bucket in use that holds nothing.
+    pub(super) const fn empty(self) -> Header {
+        Header(1 << Header::VERSION_SHIFT | self.in_use)
+    }
+
+    /// Which slots hold entries: bit `i` speaks of slot `i`.
+    #[inline(always)]
+    pub(super) const fn live(self, header: Header) -> u32 {
+        header.0 as u32 & self.all
+    }
+
+    /// Whether the bucket is in use, and no live bit set of a slot that it has not.
+    #[inline(always)]
+    pub(super) const fn is_open(self, header: Header) -> bool {
+        header.0 & self.fixed == self.in_use
+    }
+
+    /// Whether the bucket's entries are being moved, and no live bit set of a slot that it has not.
+    pub(super) const fn is_frozen(self, header: Header) -> bool {
+        matches!(header.mode(), Mode::Frozen) && header.0 & self.fixed & !self.in_use == 0
+    }
+}
+
+/// The slots whose bits are set, in order.
+pub(super) fn slots_of(mut live_bits: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let slot = live_bits.trailing_zeros();
+        live_bits &= live_bits.wrapping_sub(1);
+        (slot < u32::BITS).then_some(slot)
+    })
 }
 
 /// How the slots of one bucket are written for one key: the tag under the epoch of the bucket's
@@ -257,23 +297,59 @@ mod tests {
         fn a_header_counts_each_change_and_keeps_its_mode(
             version in 0..(1_u64 << 40), live in 0..(1_u32 << 21), next in 0..(1_u32 << 21),
         ) {
+            let slots = Slots::new(21);
             let header = Header::from_bits(version << 24 | 4 << 21 | u64::from(live));
-            prop_assert_eq!((header.version(), header.live()), (version, live));
-            let changed = header.with_live(next);
-            prop_assert_eq!(changed.live(), next);
+            prop_assert_eq!((header.version(), slots.live(header)), (version, live));
+            let changed = header.flipped(live ^ next);
+            prop_assert_eq!(slots.live(changed), next);
             prop_assert_eq!(changed.version(), (version + 1) % (1 << 40));
-            prop_assert!(header.is_open(0) && changed.is_open(0));
+            prop_assert!(slots.is_open(header) && slots.is_open(changed));
             prop_assert!(!header.is_capped());
             for mode in
                 [Mode::Fresh, Mode::Ready, Mode::Frozen, Mode::Done, Mode::Open, Mode::Capped]
             {
                 let other = header.with_mode(mode);
-                prop_assert_eq!((other.mode(), other.live()), (mode, live));
+                prop_assert_eq!((other.mode(), slots.live(other)), (mode, live));
                 prop_assert_eq!(other.version(), changed.version());
-                prop_assert_eq!(other.is_open(0), matches!(mode, Mode::Open | Mode::Capped));
+                prop_assert_eq!(slots.is_open(other), matches!(mode, Mode::Open | Mode::Capped));
+                prop_assert_eq!(slots.is_frozen(other), mode == Mode::Frozen);
                 prop_assert_eq!(other.is_capped(), mode == Mode::Capped);
-                prop_assert_eq!(other.with_live(next).mode(), mode);
+                prop_assert_eq!(other.flipped(next).mode(), mode);
             }
+        }
+
+        #[test]
+        fn a_header_without_a_mode_has_bits_for_more_slots(
+            version in 0..(1_u64 << 40), count in 22..=24_u32, live in any::<u32>(),
+        ) {
+            let slots = Slots::new(count);
+            let header = Header::from_bits(version << 24 | u64::from(live & slots.all));
+            prop_assert!(slots.is_open(header));
+            prop_assert_eq!((header.version(), slots.live(header)), (version, live & slots.all));
+            let emptied = header.flipped(live & slots.all);
+            prop_assert_eq!((slots.live(emptied), slots.is_open(emptied)), (0, true));
+            prop_assert_eq!(emptied.version(), (version + 1) % (1 << 40));
+        }
+
+        #[test]
+        fn a_bit_of_a_slot_that_no_bucket_has_is_seen(count in 1..24_u32, more in 0..24_u32) {
+            let slots = Slots::new(count);
+            let bit = count + more % (if count > 21 { 24 } else { 21 } - count).max(1);
+            prop_assume!(bit != 21);
+            let damaged = slots.empty().flipped(1 << bit);
+            prop_assert!(slots.is_open(slots.empty()) && !slots.is_open(damaged));
+            if count <= 21 {
+                let frozen = |header: Header| header.with_mode(Mode::Frozen);
+                let [sound, damaged] = [frozen(slots.empty()), frozen(damaged)];
+                prop_assert!(slots.is_frozen(sound) && !slots.is_frozen(damaged));
+            }
+        }
+
+        #[test]
+        fn live_bits_name_their_slots_in_order(live in any::<u32>()) {
+            let named: Vec<_> = slots_of(live).collect();
+            let expected: Vec<_> = (0..32).filter(|slot| live >> slot & 1 == 1).collect();
+            prop_assert_eq!(named, expected);
         }
 
         #[test]

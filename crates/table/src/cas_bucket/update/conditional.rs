@@ -5,7 +5,7 @@ use shm_arena::{Lease, Load, Memory};
 use super::{Draft, Rule, Turn};
 use crate::cas_bucket::areas::Bucket;
 use crate::cas_bucket::search::{Found, Search};
-use crate::cas_bucket::word::{Header, Slot};
+use crate::cas_bucket::word::{Header, Slot, slots_of};
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::{self, Effect, Entry, Error, Remove, Unlinked, Version};
 use crate::entry::{EntryView, Near, Prepared, check_key};
@@ -190,7 +190,7 @@ impl<M: Memory> CasBucket<M> {
         entry: EntryView<'a, M>,
     ) -> Option<Found<'a, M>> {
         let shape = entry.shape()?;
-        (0..self.slots).filter(|slot| header.live() >> slot & 1 == 1).find_map(|number| {
+        slots_of(self.slots.live(header)).find_map(|number| {
             let at = self.areas.slot(bucket.at, number);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
             (slot.block() == block).then(|| Found { at, live_bit: 1 << number, slot, shape, entry })

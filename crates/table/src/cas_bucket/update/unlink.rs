@@ -175,8 +175,7 @@ impl<M: Memory> CasBucket<M> {
             return Ok(false);
         };
         // ORDERING(W3): release, so that a death after it leaves the intent behind it.
-        if !self.exchange_header(bucket, header, header.with_live(header.live() & !found.live_bit))
-        {
+        if !self.exchange_header(bucket, header, header.flipped(found.live_bit)) {
             lease.withdraw();
             return Ok(false);
         }
