@@ -1,6 +1,6 @@
 //! Keyed hashing of keys, by a function that the segment's header names.
 
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_nano_inline};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline, rapidhash_v3_nano_inline};
 use siphasher::sip::SipHasher13;
 
 /// How keys are hashed; always keyed with the segment's secret.
@@ -62,7 +62,10 @@ impl KeyHasher {
     #[inline(always)]
     pub fn hash(&self, key: &[u8]) -> u64 {
         match &self.function {
-            Function::Rapid(secrets) => rapidhash_v3_nano_inline::<true, false>(key, secrets),
+            Function::Rapid(secrets) => match key.try_into() {
+                Ok(key) => rapid_of_32(key, secrets),
+                Err(_) => rapidhash_v3_nano_inline::<true, false>(key, secrets),
+            },
             Function::SipHash13(hasher) => hasher.hash(key),
         }
     }
@@ -71,6 +74,13 @@ impl KeyHasher {
     pub fn signature(&self) -> u64 {
         self.hash(b"shmtable hash signature") ^ self.hash(&[0xa5; 48]).rotate_left(1)
     }
+}
+
+/// The hash of a key as long as session ids are. Up to 48 bytes the variants of rapidhash are one
+/// function, and this is the one that the compiler has in place, without what other lengths need.
+#[inline]
+fn rapid_of_32(key: &[u8; 32], secrets: &RapidSecrets) -> u64 {
+    rapidhash_v3_inline::<true, true, false>(key, secrets)
 }
 
 /// Never prints the secret.
@@ -89,4 +99,25 @@ pub fn random_secret() -> [u64; 2] {
     use std::hash::{BuildHasher, RandomState};
     // Each state holds 128 fresh or incremented secret bits; what leaves is their keyed hash.
     [RandomState::new().hash_one(0x7368_6d74_u64), RandomState::new().hash_one(0x6162_6c65_u64)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_of_any_length_are_hashed_by_one_function(
+            key in prop::collection::vec(any::<u8>(), 1..=255), id in any::<[u8; 32]>(),
+            secret in any::<[u64; 2]>(),
+        ) {
+            let hasher = KeyHasher::new(HashKind::Rapid, secret);
+            let secrets = RapidSecrets::seed(secret[0] ^ secret[1].rotate_left(32));
+            for key in [&key[..], &id] {
+                let expected = rapidhash_v3_nano_inline::<true, false>(key, &secrets);
+                prop_assert_eq!(hasher.hash(key), expected);
+            }
+        }
+    }
 }

@@ -17,8 +17,8 @@ use super::file_system::FileSystem;
 use super::options::{Access, Grant, MappingOptions, MappingReport};
 use super::{io_error, smaps};
 use crate::error::SegmentError;
-use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
-use crate::words::{Word, load_acquire, word_methods};
+use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store, words_touched};
+use crate::words::{Word, load, load_acquire, word_methods};
 
 /// Words of a shared mapping: of a file, or of a memory descriptor without a name.
 ///
@@ -209,6 +209,13 @@ fn run(words: &[Word], at: Offset, count: usize) -> &[Word] {
     }
 }
 
+/// What the first of several reads into one vector does, and out of the way of the others.
+#[cold]
+#[inline(never)]
+fn lengthen(out: &mut Vec<u8>, bytes: usize) {
+    out.resize(bytes, 0);
+}
+
 /// Nothing lies anywhere.
 #[cold]
 #[track_caller]
@@ -228,17 +235,20 @@ impl Memory for MappedMemory {
     #[inline]
     #[track_caller]
     fn read_bytes(&self, at: Offset, out: &mut [u8]) {
-        self.lanes.read(run(self.words(), at, out.len().div_ceil(8)), out);
+        self.lanes.read(run(self.words(), at, words_touched(out.len())), out);
     }
 
     #[inline(always)]
     #[track_caller]
     fn read_vec(&self, at: Offset, bytes: usize, out: &mut Vec<u8>) -> bool {
         let start = index(at.word());
-        let Some(run) = self.words().get(start..start.wrapping_add(bytes.div_ceil(8))) else {
+        let Some(run) = self.words().get(start..start.wrapping_add(words_touched(bytes))) else {
             return false;
         };
-        out.resize(bytes, 0);
+        if out.len() < bytes {
+            lengthen(out, bytes);
+        }
+        out.truncate(bytes);
         self.lanes.read(run, out);
         true
     }
@@ -246,7 +256,7 @@ impl Memory for MappedMemory {
     #[inline]
     #[track_caller]
     fn write_bytes(&self, at: Offset, bytes: &[u8]) {
-        self.lanes.write(run(self.words_writable(), at, bytes.len().div_ceil(8)), bytes);
+        self.lanes.write(run(self.words_writable(), at, words_touched(bytes.len())), bytes);
     }
 
     #[inline]
@@ -260,7 +270,7 @@ impl Memory for MappedMemory {
     #[track_caller]
     fn equals(&self, at: Offset, bytes: &[u8]) -> bool {
         let start = index(at.word());
-        let run = self.words().get(start..start.wrapping_add(bytes.len().div_ceil(8)));
+        let run = self.words().get(start..start.wrapping_add(words_touched(bytes.len())));
         run.is_some_and(|run| self.lanes.equals(run, bytes))
     }
 
@@ -278,10 +288,18 @@ impl Memory for MappedMemory {
 
     #[inline(always)]
     #[track_caller]
-    fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+    fn load_and_match(&self, at: Offset, tag: u32) -> Option<(u64, u32)> {
+        let line = self.line(at)?;
+        Some((load_acquire(&line[0]), self.lanes.match_line(line, tag)))
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn load_of_line(&self, at: Offset, number: u32, order: Load) -> u64 {
+        debug_assert!(number < 8, "a line has eight words");
         match self.line(at) {
-            Some(line) => (load_acquire(&line[0]), self.lanes.match_line(line, tag)),
-            None => (self.load(at, Load::Acquire), self.match_words(at, tag, 8)),
+            Some(line) => load(line, Offset::new(u64::from(number & 7)), order),
+            None => self.load(at + u64::from(number), order),
         }
     }
 

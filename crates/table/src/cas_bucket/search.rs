@@ -118,32 +118,58 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn is_unchanged(&self, at: Offset, header: Header) -> bool {
         // ORDERING(R2): acquire fence, pairs with W1 and with the arena's B2 and B5.
         self.memory().fence(Fence::Acquire);
-        self.memory().load(at, Load::Relaxed) == header.bits()
+        self.memory().load_of_line(at, 0, Load::Relaxed) == header.bits()
     }
 
     /// The bucket's header, and which slots are live in it and carry the tag: bit `i` speaks of
     /// slot `i`. Means nothing if the bucket is not open.
     #[inline(always)]
     pub(super) fn load_matches(&self, bucket: Bucket) -> (Header, u32) {
-        if self.slots.count < FIRST_SLOTS {
-            return self.load_matches_of_few(bucket);
-        }
-        // ORDERING(R1): acquire, pairs with W2 and W3.
-        let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
-        let header = Header::from_bits(header);
-        let live = self.slots.live(header);
-        let mut matches = matches >> 1;
-        if live >> FIRST_SLOTS != 0 {
-            matches |= self.matches_in_rest(bucket, live);
-        }
-        (header, matches & live)
+        let (header, matches) = self.load_matches_of_first(bucket);
+        (header, self.with_rest(bucket, header, matches))
     }
 
-    /// The same in a bucket that does not fill its line.
+    /// The same slots, and those of the rest.
+    #[inline(always)]
+    pub(super) fn with_rest(&self, bucket: Bucket, header: Header, matches: u32) -> u32 {
+        match self.has_rest(header) {
+            true => matches | self.matches_in_rest(bucket, self.slots.live(header)),
+            false => matches,
+        }
+    }
+
+    /// The same for the slots of the first line alone.
+    #[inline(always)]
+    pub(super) fn load_matches_of_first(&self, bucket: Bucket) -> (Header, u32) {
+        if self.slots.count >= FIRST_SLOTS
+            && let Some(seen) = self.load_matches_of_line(bucket)
+        {
+            return seen;
+        }
+        self.load_matches_of_few(bucket)
+    }
+
+    /// The same of a bucket that fills its line.
+    #[inline(always)]
+    fn load_matches_of_line(&self, bucket: Bucket) -> Option<(Header, u32)> {
+        // ORDERING(R1): acquire, pairs with W2 and W3.
+        let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag())?;
+        let header = Header::from_bits(header);
+        Some((header, matches >> 1 & self.slots.live(header) & ((1 << FIRST_SLOTS) - 1)))
+    }
+
+    /// Whether any slot beyond the first line is live.
+    #[inline(always)]
+    fn has_rest(&self, header: Header) -> bool {
+        self.slots.live(header) >> FIRST_SLOTS != 0
+    }
+
+    /// The same in a bucket that does not fill its line, or whose line is none.
     #[cold]
     fn load_matches_of_few(&self, bucket: Bucket) -> (Header, u32) {
         let header = self.load_header(bucket.at);
-        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), self.slots.count + 1);
+        let words = self.slots.count.min(FIRST_SLOTS) + 1;
+        let matches = self.memory().match_tags(bucket.at, bucket.stamp.tag(), words);
         (header, matches >> 1 & self.slots.live(header))
     }
 
@@ -246,18 +272,47 @@ impl<M: Memory> CasBucket<M> {
     /// with this one's.
     #[inline(always)]
     fn look_once(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
+        if self.slots.count < FIRST_SLOTS {
+            return self.look_once_at_few(bucket, key, value);
+        }
+        // That there is a line is known from here on, so that nothing checks it once more.
+        match self.load_matches_of_line(bucket) {
+            Some(seen) => self.look_at(seen, bucket, key, value),
+            None => Look::Unclear,
+        }
+    }
+
+    /// The same at a bucket that does not fill its line.
+    #[cold]
+    fn look_once_at_few(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
+        self.look_at(self.load_matches_of_few(bucket), bucket, key, value)
+    }
+
+    /// The same, where the header and the matches of the first line have been loaded.
+    #[inline(always)]
+    fn look_at(
+        &self,
+        (header, matches): (Header, u32),
+        bucket: Bucket,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Look {
         // Once, here: after each acquire the compiler would compute it anew.
         let at = bucket.at;
-        let (header, matches) = self.load_matches(bucket);
         if !self.is_open(header) {
             return Look::Unclear;
         }
         if matches == 0 {
+            if self.has_rest(header) {
+                return Look::Unclear;
+            }
             value.clear();
             let is_sure = self.is_unchanged(at, header) && self.is_current(bucket);
             return if is_sure { Look::Seen(None) } else { Look::Unclear };
         }
-        let named = self.first_named(at, matches);
+        let number = matches.trailing_zeros();
+        let slot = Slot::from_bits(self.memory().load_of_line(at, number + 1, Load::Relaxed));
+        let named = Named { at: at + u64::from(number + 1), number, slot };
         Near::ToRead.bring_entry(self.memory(), named.slot.block());
         if let Search::Found(found) = self.try_slot(named, key)
             && let metadata = found.entry.metadata()

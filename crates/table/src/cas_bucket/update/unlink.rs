@@ -82,9 +82,13 @@ impl<M: Memory> CasBucket<M> {
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
-        let (header, matches) = self.load_matches(bucket);
+        let (header, mut matches) = self.load_matches_of_first(bucket);
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Unlink::Again);
+        }
+        // The rest is looked at where the first line has no such tag: of what is there, few is not.
+        if matches == 0 {
+            matches = self.with_rest(bucket, header, 0);
         }
         if matches == 0 {
             value.into_iter().for_each(Vec::clear);
@@ -118,6 +122,7 @@ impl<M: Memory> CasBucket<M> {
         value: Option<&mut Vec<u8>>,
         lease: &Lease<'a, M>,
     ) -> Result<Unlink, Error> {
+        let matches = self.with_rest(bucket, header, matches);
         match self.search(bucket.at, matches, key, Near::ToWrite) {
             Search::Found(found) => match lease.locate(found.slot.block()) {
                 Some(located) => self.unlink_seen(bucket, header, (&found, located), value, lease),
