@@ -98,6 +98,7 @@ mod layout;
 mod lease;
 #[cfg(test)]
 mod limits;
+mod line;
 mod liveness;
 #[allow(unsafe_code, reason = "the one place where memory is mapped")]
 mod mapped;
@@ -130,6 +131,7 @@ pub use mapped::{
 };
 #[doc = include_str!("limits.md")]
 pub mod finite {}
+pub use line::Line;
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
 pub use recover::{Recovered, Recoveries};

@@ -19,6 +19,8 @@
 use std::fmt;
 use std::ops::Add;
 
+use crate::line::Line;
+
 /// Distance from the start of a segment, in words of eight bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(u64);
@@ -235,19 +237,19 @@ pub trait Memory: fmt::Debug + Send + Sync {
     }
 
     /// Reads one word, which acquires, and then matches a tag against it and the seven after it, as
-    /// [`match_tags`](Self::match_tags) does; gives both. `None` where no line of the memory
-    /// starts.
+    /// [`match_tags`](Self::match_tags) does; gives both.
     #[track_caller]
-    fn load_and_match(&self, at: Offset, tag: u32) -> Option<(u64, u32)> {
-        Some((self.load(at, Load::Acquire), self.match_tags(at, tag, 8)))
+    fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+        (self.load(at, Load::Acquire), self.match_tags(at, tag, 8))
     }
 
-    /// Reads a word of the eight that start here, by its number below 8: as [`load`](Self::load),
-    /// and cheaper behind a [`load_and_match`](Self::load_and_match) of the same line.
-    #[track_caller]
-    fn load_of_line(&self, at: Offset, number: u32, order: Load) -> u64 {
-        debug_assert!(number < 8, "a line has eight words");
-        self.load(at + u64::from(number), order)
+    /// The line that starts here; `None` where none does.
+    #[inline(always)]
+    fn line(&self, at: Offset) -> Option<Line<'_, Self>>
+    where
+        Self: Sized,
+    {
+        Some(Line::by_words(self, at))
     }
 
     /// Asks the processor to bring these words near; no effect on any value.
@@ -354,13 +356,12 @@ macro_rules! forward_memory {
             }
             #[inline(always)]
             #[track_caller]
-            fn load_and_match(&self, at: Offset, tag: u32) -> Option<(u64, u32)> {
+            fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
                 (**self).load_and_match(at, tag)
             }
             #[inline(always)]
-            #[track_caller]
-            fn load_of_line(&self, at: Offset, number: u32, order: Load) -> u64 {
-                (**self).load_of_line(at, number, order)
+            fn line(&self, at: Offset) -> Option<Line<'_, Self>> {
+                (**self).line(at).map(|line| line.through(self))
             }
             #[inline(always)]
             fn prefetch(&self, at: Offset, words: u64) {
@@ -379,5 +380,5 @@ macro_rules! forward_memory {
     };
 }
 
-forward_memory!(impl<M: Memory + ?Sized> Memory for &M);
-forward_memory!(impl<M: Memory + ?Sized> Memory for std::sync::Arc<M>);
+forward_memory!(impl<M: Memory> Memory for &M);
+forward_memory!(impl<M: Memory> Memory for std::sync::Arc<M>);

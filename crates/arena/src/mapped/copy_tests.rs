@@ -197,6 +197,26 @@ fn a_run_outside_the_memory_panics_and_an_empty_one_does_not() {
     assert!(content_is_zero(&memory));
 }
 
+#[test]
+fn a_line_starts_at_each_eighth_word_and_gives_what_loads_give() {
+    let (mapped, plain) = memories();
+    for at in (0..WORDS + 16).chain([u64::MAX - 7, u64::MAX]) {
+        for memory in &mapped {
+            let line = memory.line(Offset::new(at));
+            assert_eq!(line.is_some(), at % 8 == 0 && at < WORDS, "{at}");
+            let (Some(line), Some(by_words)) = (line, plain.line(Offset::new(at))) else {
+                continue;
+            };
+            assert_eq!(line.at(), by_words.at());
+            for number in 0..8 {
+                let word = memory.load(line.at() + u64::from(number), Load::Relaxed);
+                assert_eq!(line.load(number, Load::Acquire), word);
+                assert_eq!(by_words.load(number, Load::Acquire), word);
+            }
+        }
+    }
+}
+
 fn content_is_zero(memory: &MappedMemory) -> bool {
     (0..memory.word_count()).all(|word| memory.load(Offset::new(word), Load::Relaxed) == 0)
 }

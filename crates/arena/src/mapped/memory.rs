@@ -17,8 +17,9 @@ use super::file_system::FileSystem;
 use super::options::{Access, Grant, MappingOptions, MappingReport};
 use super::{io_error, smaps};
 use crate::error::SegmentError;
+use crate::line::Line;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store, words_touched};
-use crate::words::{Word, load, load_acquire, word_methods};
+use crate::words::{Word, load_acquire, word_methods};
 
 /// Words of a shared mapping: of a file, or of a memory descriptor without a name.
 ///
@@ -179,7 +180,7 @@ impl MappedMemory {
 
     /// The cache line that starts here; `None` where none starts or the memory ends within it.
     #[inline(always)]
-    fn line(&self, at: Offset) -> Option<&[Word; 8]> {
+    fn whole_line(&self, at: Offset) -> Option<&[Word; 8]> {
         // The three bits that are 0 in a line's first word become the highest ones.
         if at.word().rotate_right(3) >= self.line_count {
             return None;
@@ -280,7 +281,7 @@ impl Memory for MappedMemory {
         debug_assert!(lanes <= 8, "a match covers at most one line");
         // Wide only where the run starts a line, which is then read whole: a run that crosses into
         // a second line would wait for a second miss.
-        match self.line(at) {
+        match self.whole_line(at) {
             Some(line) => self.lanes.match_line(line, tag) & ((1 << lanes) - 1),
             None => self.match_words(at, tag, lanes),
         }
@@ -288,19 +289,16 @@ impl Memory for MappedMemory {
 
     #[inline(always)]
     #[track_caller]
-    fn load_and_match(&self, at: Offset, tag: u32) -> Option<(u64, u32)> {
-        let line = self.line(at)?;
-        Some((load_acquire(&line[0]), self.lanes.match_line(line, tag)))
+    fn load_and_match(&self, at: Offset, tag: u32) -> (u64, u32) {
+        match self.whole_line(at) {
+            Some(line) => (load_acquire(&line[0]), self.lanes.match_line(line, tag)),
+            None => (self.load(at, Load::Acquire), self.match_words(at, tag, 8)),
+        }
     }
 
     #[inline(always)]
-    #[track_caller]
-    fn load_of_line(&self, at: Offset, number: u32, order: Load) -> u64 {
-        debug_assert!(number < 8, "a line has eight words");
-        match self.line(at) {
-            Some(line) => load(line, Offset::new(u64::from(number & 7)), order),
-            None => self.load(at + u64::from(number), order),
-        }
+    fn line(&self, at: Offset) -> Option<Line<'_, Self>> {
+        self.whole_line(at).map(|words| Line::of(self, at, words))
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Finding an entry, and reading it out.
 
-use shm_arena::{Block, Fence, Index, Load, Memory, Offset, Rmw, Store};
+use shm_arena::{Block, Fence, Index, Line, Load, Memory, Offset, Rmw, Store};
 
 use super::areas::Bucket;
 use super::root::Root;
@@ -116,9 +116,15 @@ impl<M: Memory> CasBucket<M> {
     /// Whether everything read since `header` was loaded was there at one instant.
     #[inline(always)]
     pub(super) fn is_unchanged(&self, at: Offset, header: Header) -> bool {
+        Self::is_line_unchanged(Line::by_words(self.memory(), at), header)
+    }
+
+    /// The same of a bucket whose first line, or what there is of it, is this one.
+    #[inline(always)]
+    fn is_line_unchanged(line: Line<'_, M>, header: Header) -> bool {
         // ORDERING(R2): acquire fence, pairs with W1 and with the arena's B2 and B5.
-        self.memory().fence(Fence::Acquire);
-        self.memory().load_of_line(at, 0, Load::Relaxed) == header.bits()
+        line.memory().fence(Fence::Acquire);
+        line.load(0, Load::Relaxed) == header.bits()
     }
 
     /// The bucket's header, and which slots are live in it and carry the tag: bit `i` speaks of
@@ -141,21 +147,19 @@ impl<M: Memory> CasBucket<M> {
     /// The same for the slots of the first line alone.
     #[inline(always)]
     pub(super) fn load_matches_of_first(&self, bucket: Bucket) -> (Header, u32) {
-        if self.slots.count >= FIRST_SLOTS
-            && let Some(seen) = self.load_matches_of_line(bucket)
-        {
-            return seen;
+        if self.slots.count < FIRST_SLOTS || self.memory().line(bucket.at).is_none() {
+            return self.load_matches_of_few(bucket);
         }
-        self.load_matches_of_few(bucket)
+        self.load_matches_of_line(bucket)
     }
 
     /// The same of a bucket that fills its line.
     #[inline(always)]
-    fn load_matches_of_line(&self, bucket: Bucket) -> Option<(Header, u32)> {
+    fn load_matches_of_line(&self, bucket: Bucket) -> (Header, u32) {
         // ORDERING(R1): acquire, pairs with W2 and W3.
-        let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag())?;
+        let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
         let header = Header::from_bits(header);
-        Some((header, matches >> 1 & self.slots.live(header) & ((1 << FIRST_SLOTS) - 1)))
+        (header, matches >> 1 & self.slots.live(header) & ((1 << FIRST_SLOTS) - 1))
     }
 
     /// Whether any slot beyond the first line is live.
@@ -275,30 +279,27 @@ impl<M: Memory> CasBucket<M> {
         if self.slots.count < FIRST_SLOTS {
             return self.look_once_at_few(bucket, key, value);
         }
-        // That there is a line is known from here on, so that nothing checks it once more.
-        match self.load_matches_of_line(bucket) {
-            Some(seen) => self.look_at(seen, bucket, key, value),
-            None => Look::Unclear,
-        }
+        let Some(line) = self.memory().line(bucket.at) else { return Look::Unclear };
+        self.look_at(line, self.load_matches_of_line(bucket), bucket, key, value)
     }
 
     /// The same at a bucket that does not fill its line.
     #[cold]
     fn look_once_at_few(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
-        self.look_at(self.load_matches_of_few(bucket), bucket, key, value)
+        let line = Line::by_words(self.memory(), bucket.at);
+        self.look_at(line, self.load_matches_of_few(bucket), bucket, key, value)
     }
 
     /// The same, where the header and the matches of the first line have been loaded.
     #[inline(always)]
     fn look_at(
         &self,
+        line: Line<'_, M>,
         (header, matches): (Header, u32),
         bucket: Bucket,
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Look {
-        // Once, here: after each acquire the compiler would compute it anew.
-        let at = bucket.at;
         if !self.is_open(header) {
             return Look::Unclear;
         }
@@ -307,17 +308,17 @@ impl<M: Memory> CasBucket<M> {
                 return Look::Unclear;
             }
             value.clear();
-            let is_sure = self.is_unchanged(at, header) && self.is_current(bucket);
+            let is_sure = Self::is_line_unchanged(line, header) && self.is_current(bucket);
             return if is_sure { Look::Seen(None) } else { Look::Unclear };
         }
         let number = matches.trailing_zeros();
-        let slot = Slot::from_bits(self.memory().load_of_line(at, number + 1, Load::Relaxed));
-        let named = Named { at: at + u64::from(number + 1), number, slot };
+        let slot = Slot::from_bits(line.load(number + 1, Load::Relaxed));
+        let named = Named { at: line.at() + u64::from(number + 1), number, slot };
         Near::ToRead.bring_entry(self.memory(), named.slot.block());
         if let Search::Found(found) = self.try_slot(named, key)
             && let metadata = found.entry.metadata()
             && found.entry.read_claimed_value(found.shape, value)
-            && self.is_unchanged(at, header)
+            && Self::is_line_unchanged(line, header)
         {
             return Look::Seen(Some(metadata));
         }
