@@ -54,6 +54,11 @@ struct Judge<'a> {
     goals: Vec<Goal>,
 }
 
+/// The remarks that there are, as one.
+fn joined(remarks: [Option<String>; 2]) -> Option<String> {
+    remarks.into_iter().flatten().reduce(|one, next| format!("{one}, {next}"))
+}
+
 /// On which side of the bound the goal lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Relation {
@@ -80,9 +85,7 @@ impl Judge<'_> {
             let text = format!("get hit in a loop, {entries} entries, p1, against limit_read");
             let record = cell(self, workload);
             let entries = record.map(|record| format!("{} entries", record.entries));
-            let note = [entries, self.unsynchronised(workload, ratio)].into_iter().flatten();
-            let note = note.collect::<Vec<_>>().join(", ");
-            let note = (!note.is_empty()).then_some(note);
+            let note = joined([entries, self.unsynchronised(workload, ratio)]);
             self.blurred(&text, record.map(ratio), Relation::AtMost, bound, note);
         }
         let read = cell(self, Workload::Read);
@@ -99,8 +102,8 @@ impl Judge<'_> {
         self.blurred(&text, long, Relation::AtMost, bound, note);
     }
 
-    /// What a table takes that shares nothing and checks nothing: it hashes by a part of the key,
-    /// compares and copies, the least that a look-up by key can do.
+    /// What a table takes that shares nothing, checks nothing, and has a part of the key for its
+    /// hash: it probes, compares and copies.
     fn unsynchronised(&self, workload: Workload, of: fn(&Record) -> Known) -> Option<String> {
         let record = self.run.cell(workload, RowName::LimitProbe, 1)?;
         Some(format!("limit_probe, which shares nothing, {:.2}x", of(record).value))
@@ -133,10 +136,9 @@ impl Judge<'_> {
                 beside.map(|known| format!("{:.2}x against a resting neighbour", known.value)),
                 self.run.transfer(workload, OURS),
             ];
-            let note = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let note = joined(parts);
             let known = self.run.against_alone(workload, OURS);
             let name = text(workload) + ", against one";
-            let note = (!note.is_empty()).then_some(note);
             self.blurred(&name, known, Relation::AtMost, bound, note);
         }
         let tail = self.run.cell(Workload::BesideWriter, OURS, 2).and_then(|record| record.tail);
@@ -161,8 +163,7 @@ impl Judge<'_> {
             let text = format!("faster than mutex_slab, {}, p2", workload.name());
             let factor = self.run.factor(workload, 2, RowName::MutexSlab, OURS);
             let parts = [OURS, RowName::MutexSlab].map(|row| self.run.transfer(workload, row));
-            let note = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-            let note = (!note.is_empty()).then_some(note);
+            let note = joined(parts);
             self.blurred(&text, factor, Relation::AtLeast, bound, note);
         }
         for peer in [RowName::Lmdb, RowName::Papaya] {

@@ -76,7 +76,7 @@ impl KeyHasher {
     }
 }
 
-/// The hash of a key as long as session ids are. Up to 48 bytes the variants of rapidhash are one
+/// The hash of a key as long as session ids are. For 32 bytes two variants of rapidhash are one
 /// function, and this is the one that the compiler has in place, without what other lengths need.
 #[inline]
 fn rapid_of_32(key: &[u8; 32], secrets: &RapidSecrets) -> u64 {

@@ -104,8 +104,8 @@ pub enum Fence {
 /// How long one caller has been waiting: passed to [`Memory::spin`], new for each wait.
 pub type Backoff = crossbeam_utils::Backoff;
 
-/// Words that so many bytes touch. Few bytes are near the largest number, of which it is one less;
-/// for all others it is exact, in fewer instructions than where the remainder is looked at.
+/// Words that so many bytes touch, or one less for the seven largest numbers, which no memory has:
+/// in fewer instructions than with a look at the remainder.
 #[inline(always)]
 pub(crate) const fn words_touched(bytes: usize) -> usize {
     bytes.saturating_add(7) / 8

@@ -86,7 +86,7 @@ impl<M: Memory> CasBucket<M> {
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Unlink::Again);
         }
-        // The rest is looked at where the first line has no such tag: of what is there, few is not.
+        // Most entries are in the first line: the rest is looked at where that has no such tag.
         if matches == 0 {
             matches = self.with_rest(bucket, header, 0);
         }
