@@ -243,13 +243,13 @@ pub trait Memory: fmt::Debug + Send + Sync {
         (self.load(at, Load::Acquire), self.match_tags(at, tag, 8))
     }
 
-    /// The line that starts here; `None` where none does.
+    /// The line that starts here; `None` where none does, or the memory ends within it.
     #[inline(always)]
     fn line(&self, at: Offset) -> Option<Line<'_, Self>>
     where
         Self: Sized,
     {
-        Some(Line::by_words(self, at))
+        (at.word().is_multiple_of(8) && self.contains(at, 64)).then(|| Line::by_words(self, at))
     }
 
     /// Asks the processor to bring these words near; no effect on any value.

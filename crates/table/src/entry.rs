@@ -11,7 +11,7 @@
 //! A 32-byte key and a 200-byte value fill 256 bytes exactly. It does not change from
 //! publication to the wipe.
 
-use shm_arena::{Arena, Block, Claimed, Lease, Load, Memory, Offset, SizeClass, Store};
+use shm_arena::{Arena, Block, Claimed, Lease, Line, Load, Memory, Offset, SizeClass, Store};
 
 use crate::contract::{Entry, Error, KEY_BYTES_MAX, OwnedEntry, Rule, Version};
 
@@ -97,6 +97,43 @@ impl EntryShape {
 #[inline(always)]
 const fn words_of(bytes: usize) -> u64 {
     (bytes as u64 + 7) >> 3
+}
+
+/// The first line of what may be an entry, in whatever lies there: only its bounds are checked. For
+/// a look that is not the last word.
+#[derive(Debug)]
+pub(crate) struct EntryLine<'a, M>(Line<'a, M>);
+
+impl<'a, M: Memory> EntryLine<'a, M> {
+    /// `None` where no line is.
+    #[inline(always)]
+    pub(crate) fn new(memory: &'a M, block: Block) -> Option<Self> {
+        memory.line(block.offset()).map(Self)
+    }
+
+    #[inline(always)]
+    pub(crate) fn metadata(&self) -> u64 {
+        self.0.load(2, Load::Relaxed)
+    }
+
+    /// If the key is this one, the lengths of the entry.
+    #[inline(always)]
+    pub(crate) fn shape_if(&self, key: &[u8]) -> Option<EntryShape> {
+        let claimed = EntryShape::from_bits(self.0.load(1, Load::Relaxed));
+        let at = self.0.at() + ENTRY_HEADER_WORDS;
+        let is_it = claimed.key_bytes == key.len() && self.0.memory().equals(at, key);
+        // The same length, but known before the line has come: where the value starts does not wait
+        // for it.
+        is_it.then(|| EntryShape::new(key.len(), claimed.value_bytes))
+    }
+
+    /// Copies the value out; `false` if one of this shape does not end inside the memory.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn read_value(&self, shape: EntryShape, value: &mut Vec<u8>) -> bool {
+        let at = self.0.at() + (ENTRY_HEADER_WORDS + shape.key_words());
+        self.0.memory().read_vec(at, shape.value_bytes, value)
+    }
 }
 
 /// A block read as an entry. Nothing that it says is true before the caller has validated that the

@@ -165,7 +165,13 @@ impl Lanes {
     pub(super) fn equals(self, source: &[Word], bytes: &[u8]) -> bool {
         debug_assert_eq!(source.len(), bytes.len().div_ceil(8));
         #[cfg(target_arch = "x86_64")]
-        if bytes.len() >= 16 && (self == Self::Avx512 || self != Self::Words) {
+        if self == Self::Avx512 && bytes.len() == 32 {
+            // SAFETY: 32 bytes lie in `source` and in `bytes`. The value of `self` proves that the
+            // processor has the lanes.
+            return unsafe { !x86::differ_32(source.as_ptr().cast(), bytes.as_ptr()) };
+        }
+        #[cfg(target_arch = "x86_64")]
+        if bytes.len() >= 16 && self != Self::Words {
             let run = bytes.len() & !7;
             let (start, key) = (source.as_ptr().cast(), bytes.as_ptr());
             // SAFETY: `run` bytes from the start lie in `source` and in `bytes`; `run` is a

@@ -246,10 +246,12 @@ impl Memory for MappedMemory {
         let Some(run) = self.words().get(start..start.wrapping_add(words_touched(bytes))) else {
             return false;
         };
-        if out.len() < bytes {
-            lengthen(out, bytes);
+        if out.len() != bytes {
+            out.truncate(bytes);
+            if out.len() < bytes {
+                lengthen(out, bytes);
+            }
         }
-        out.truncate(bytes);
         self.lanes.read(run, out);
         true
     }

@@ -213,10 +213,6 @@ pub(super) unsafe fn equals(
     length: usize,
 ) -> bool {
     let mut at = 0;
-    if lanes == Lanes::Avx512 && length == 32 {
-        // SAFETY: 32 bytes can be read on each side; the processor has the lanes.
-        return unsafe { !differ_32(shared, key) };
-    }
     if lanes == Lanes::Avx512 {
         let differ = |at: usize, mask| {
             // SAFETY: each call below names words that lie within `length` from `at`.
@@ -278,7 +274,7 @@ unsafe fn differ_64(shared: *const u8, key: *const u8, mask: u32) -> bool {
 ///
 /// They can be read on both sides; the processor has the lanes of AVX-512.
 #[inline(always)]
-unsafe fn differ_32(shared: *const u8, key: *const u8) -> bool {
+pub(super) unsafe fn differ_32(shared: *const u8, key: *const u8) -> bool {
     let differing: u32;
     // SAFETY: reads 32 bytes on each side.
     unsafe {

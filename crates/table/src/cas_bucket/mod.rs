@@ -184,13 +184,15 @@ use crate::kind::Kind;
 use crate::options::{TableOptions, TableShape};
 use areas::{Areas, index_words};
 use root::Root;
-use word::{Header, MODED_SLOTS_MAX, SLOTS_MAX, Slot, Slots};
+use word::{FIRST_SLOTS, Header, MODED_SLOTS_MAX, SLOTS_MAX, Slot, Slots};
 
 /// A table whose bucket headers decide membership. See the module for how it works.
 pub struct CasBucket<M> {
     arena: Arena<M>,
     areas: Areas,
     slots: Slots,
+    /// Whether every bucket is always in use and fills its line: of a table of one size.
+    is_plain: bool,
     /// Entries that a bucket may hold that is about to be merged with another.
     cap: u32,
     /// Whether the table changes its size by itself.
@@ -335,6 +337,7 @@ impl<M: Memory> ArenaDesign<M> for CasBucket<M> {
         Ok(Self {
             areas: Areas::new(index, (min, max), slots).ok_or_else(misfit)?,
             slots: Slots::new(slots),
+            is_plain: min == max && slots >= FIRST_SLOTS,
             cap: (slots - 1) / 2,
             adjusts: adjusts != 0 && min != max,
             look_mask: Self::look_mask(min),

@@ -8,7 +8,7 @@ use super::view::View;
 use super::word::{FIRST_SLOTS, Header, Slot, slots_of};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
-use crate::entry::{EntryShape, EntryView, Near, check_key};
+use crate::entry::{EntryLine, EntryShape, EntryView, Near, check_key};
 
 /// An entry as a search saw it: true if the header is still the one that the search began with.
 #[derive(Debug)]
@@ -150,12 +150,6 @@ impl<M: Memory> CasBucket<M> {
         if self.slots.count < FIRST_SLOTS || self.memory().line(bucket.at).is_none() {
             return self.load_matches_of_few(bucket);
         }
-        self.load_matches_of_line(bucket)
-    }
-
-    /// The same of a bucket that fills its line.
-    #[inline(always)]
-    fn load_matches_of_line(&self, bucket: Bucket) -> (Header, u32) {
         // ORDERING(R1): acquire, pairs with W2 and W3.
         let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
         let header = Header::from_bits(header);
@@ -265,7 +259,7 @@ impl<M: Memory> CasBucket<M> {
     pub(super) fn read(&self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         check_key(key)?;
         let hash = self.arena.hasher().hash(key);
-        match self.look_once(self.likely_bucket(hash)?, key, value) {
+        match self.look_once(hash, key, value)? {
             Look::Seen(metadata) => Ok(metadata),
             Look::Unclear => self.look_again(hash, key, value),
         }
@@ -275,49 +269,69 @@ impl<M: Memory> CasBucket<M> {
     /// settle the matter: its instructions are few enough for the next look-up's misses to overlap
     /// with this one's.
     #[inline(always)]
-    fn look_once(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
-        if self.slots.count < FIRST_SLOTS {
-            return self.look_once_at_few(bucket, key, value);
+    fn look_once(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
+        if !self.is_plain {
+            return self.look_once_at_any(hash, key, value);
         }
-        let Some(line) = self.memory().line(bucket.at) else { return Look::Unclear };
-        self.look_at(line, self.load_matches_of_line(bucket), bucket, key, value)
+        let Bucket { at, stamp } = self.areas.bucket_of_smallest(hash);
+        let Some(line) = self.memory().line(at) else { return Ok(Look::Unclear) };
+        // ORDERING(R1): acquire, pairs with W2 and W3.
+        let (header, matches) = self.memory().load_and_match(at, stamp.tag());
+        let header = Header::from_bits(header);
+        let named = matches & header.live_words();
+        Ok(match named {
+            0 if self.has_rest(header) => Look::Unclear,
+            0 => Self::look_for_nothing(line, header, value),
+            _ => self.look_at(line, header, named, key, value),
+        })
     }
 
-    /// The same at a bucket that does not fill its line.
-    #[cold]
-    fn look_once_at_few(&self, bucket: Bucket, key: &[u8], value: &mut Vec<u8>) -> Look {
-        let line = Line::by_words(self.memory(), bucket.at);
-        self.look_at(line, self.load_matches_of_few(bucket), bucket, key, value)
+    /// The same where a bucket may be out of use, or does not fill its line.
+    fn look_once_at_any(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
+        let bucket = self.likely_bucket(hash)?;
+        let line = match self.slots.count < FIRST_SLOTS {
+            true => Some(Line::by_words(self.memory(), bucket.at)),
+            false => self.memory().line(bucket.at),
+        };
+        let Some(line) = line else { return Ok(Look::Unclear) };
+        let (header, matches) = self.load_matches_of_first(bucket);
+        if !self.is_open(header) || matches == 0 && self.has_rest(header) {
+            return Ok(Look::Unclear);
+        }
+        Ok(match matches {
+            0 => match Self::look_for_nothing(line, header, value) {
+                Look::Seen(_) if !self.is_current(bucket) => Look::Unclear,
+                look => look,
+            },
+            _ => self.look_at(line, header, matches << 1, key, value),
+        })
     }
 
-    /// The same, where the header and the matches of the first line have been loaded.
+    /// What follows of a bucket in use without a slot that carries the tag.
+    #[inline(always)]
+    fn look_for_nothing(line: Line<'_, M>, header: Header, value: &mut Vec<u8>) -> Look {
+        value.clear();
+        if Self::is_line_unchanged(line, header) { Look::Seen(None) } else { Look::Unclear }
+    }
+
+    /// What follows of the first line of a bucket in use, of which these words carry the tag: bit
+    /// `i` speaks of word `i`.
     #[inline(always)]
     fn look_at(
         &self,
         line: Line<'_, M>,
-        (header, matches): (Header, u32),
-        bucket: Bucket,
+        header: Header,
+        named: u32,
         key: &[u8],
         value: &mut Vec<u8>,
     ) -> Look {
-        if !self.is_open(header) {
-            return Look::Unclear;
-        }
-        if matches == 0 {
-            if self.has_rest(header) {
-                return Look::Unclear;
-            }
-            value.clear();
-            let is_sure = Self::is_line_unchanged(line, header) && self.is_current(bucket);
-            return if is_sure { Look::Seen(None) } else { Look::Unclear };
-        }
-        let number = matches.trailing_zeros();
-        let slot = Slot::from_bits(line.load(number + 1, Load::Relaxed));
-        let named = Named { at: line.at() + u64::from(number + 1), number, slot };
-        Near::ToRead.bring_entry(self.memory(), named.slot.block());
-        if let Search::Found(found) = self.try_slot(named, key)
-            && let metadata = found.entry.metadata()
-            && found.entry.read_claimed_value(found.shape, value)
+        let slot = Slot::from_bits(line.load(named.trailing_zeros(), Load::Relaxed));
+        Near::ToRead.bring_entry(self.memory(), slot.block());
+        // What is in no block is no entry, and for a closer look to say.
+        if let Some(entry) = EntryLine::new(self.memory(), slot.block())
+            && let Some(shape) = entry.shape_if(key)
+            && let metadata = entry.metadata()
+            && entry.read_value(shape, value)
             && Self::is_line_unchanged(line, header)
         {
             return Look::Seen(Some(metadata));

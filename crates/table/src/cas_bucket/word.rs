@@ -77,6 +77,13 @@ impl Header {
         self.0
     }
 
+    /// The words of the first line whose slots are live, of a bucket that fills it: bit `i` speaks
+    /// of word `i`.
+    #[inline(always)]
+    pub(super) const fn live_words(self) -> u32 {
+        (self.0 as u32) << 1 & 0xfe
+    }
+
     /// How many changes the bucket has seen, modulo 2^40.
     pub(super) const fn version(self) -> u64 {
         self.0 >> Self::VERSION_SHIFT
