@@ -126,7 +126,8 @@ fn unlink<M: Memory>(arena: &Arena<M>, block: Block) {
     let unit = block.unit().into();
     let unlinked = arena.memory().compare_exchange(index, unit, 0, Rmw::AcqRel, Load::Relaxed);
     assert!(unlinked.is_ok(), "nobody else unlinks");
-    lease.retire(intended, 8, || {});
+    let retired = lease.retire(intended).expect("nobody else retires");
+    lease.reclaim(retired, 8);
 }
 
 /// unlink ‖ claim and write ‖ look: the block goes from one owner to the next under the eyes of a

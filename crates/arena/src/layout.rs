@@ -314,6 +314,7 @@ impl Layout {
     }
 
     /// The class that holds this many words in this segment, if there is one.
+    #[inline]
     pub fn class_for(&self, words: u64) -> Option<SizeClass> {
         let units = u32::try_from(words.div_ceil(UNIT_WORDS)).ok()?;
         let class = SizeClass::holding(units.max(self.geometry.block_units_min))?;

@@ -297,18 +297,24 @@ impl<'a, M: Memory> Lease<'a, M> {
         self.memory().store(self.line.old_block(), 0, Store::Release);
     }
 
-    /// After unlinking: takes the block out of use, lets the index forget it, and reclaims it.
+    /// After unlinking: takes the block out of use. What is left to the caller: the index may now
+    /// forget it, and then [`reclaim`](Self::reclaim).
     ///
-    /// Where the step fails, the line that claimed the block died naming it still, and recovery
-    /// found it unlinked and took it.
+    /// `None`: the line that claimed the block died naming it still, and recovery found it unlinked
+    /// and took it.
     #[inline(always)]
-    pub fn retire(&self, intended: Intended, words: u64, forget: impl FnOnce()) {
+    pub fn retire(&self, intended: Intended) -> Option<Retired> {
         let retired = self.outlived(intended);
         // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
         if self.step(retired.at, intended.seen, retired.word) {
-            forget();
-            return self.reclaim(retired, words);
+            return Some(retired);
         }
+        self.recovered(retired);
+        None
+    }
+
+    #[cold]
+    fn recovered(&self, retired: Retired) {
         if let Some(number) = retired.kept {
             self.memory().store(self.line.spare_block(number), 0, Store::Release);
         }

@@ -58,7 +58,8 @@ fn link(arena: &Arena<HeapMemory>, class: SizeClass) -> Result<Block, NoBlock> {
 fn unlink(arena: &Arena<HeapMemory>, block: Block) {
     let lease = arena.lease().unwrap();
     let intended = lease.intend(lease.locate(block).unwrap(), || true).unwrap();
-    lease.retire(intended, 8, || {});
+    let retired = lease.retire(intended).expect("nobody else retires");
+    lease.reclaim(retired, 8);
 }
 
 #[test]

@@ -262,7 +262,7 @@ impl Memory for MappedMemory {
         self.lanes.write(run(self.words_writable(), at, words_touched(bytes.len())), bytes);
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn write_zeros(&self, at: Offset, words: u64) {
         let count = usize::try_from(words).unwrap_or(usize::MAX);

@@ -301,7 +301,9 @@ impl<M: Memory> SharedHeap<M> {
             lease.withdraw();
             return false;
         }
-        lease.retire(intended, u64::MAX, || {});
+        if let Some(retired) = lease.retire(intended) {
+            lease.reclaim(retired, u64::MAX);
+        }
         true
     }
 

@@ -108,7 +108,10 @@ impl<M: Memory> CasBucket<M> {
     #[inline(always)]
     pub(super) fn approach(&self, hash: u64) -> Result<(Bucket, Root), Error> {
         let root = self.root();
-        let bucket = self.areas.bucket(hash, root)?;
+        let bucket = match self.areas.is_fixed() {
+            true => self.areas.bucket_of_smallest(hash),
+            false => self.areas.bucket(hash, root)?,
+        };
         self.memory().prefetch_to_write(bucket.at, 8);
         Ok((bucket, root))
     }
@@ -424,9 +427,10 @@ impl<M: Memory> CasBucket<M> {
             self.follow_load(bucket, header);
             return Ok(Turn::Done(Effect::Added));
         };
-        lease.retire(intended, found.shape.words(), || {
+        if let Some(retired) = lease.retire(intended) {
             self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
-        });
+            lease.reclaim(retired, found.shape.words());
+        }
         Ok(Turn::Done(Effect::Replaced))
     }
 

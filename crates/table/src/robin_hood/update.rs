@@ -128,7 +128,9 @@ impl<M: Memory> RobinHood<M> {
         };
         *draft = None;
         lease.published(block);
-        lease.retire(intended, found.shape.words(), || {});
+        if let Some(retired) = lease.retire(intended) {
+            lease.reclaim(retired, found.shape.words());
+        }
         Ok(Turn::Done(effect))
     }
 
@@ -353,7 +355,9 @@ impl<M: Memory> RobinHood<M> {
         let Turn::Done(intended) = self.begin_with(page, header, &plan, located, lease)? else {
             return Ok(false);
         };
-        lease.retire(intended, found.shape.words(), || {});
+        if let Some(retired) = lease.retire(intended) {
+            lease.reclaim(retired, found.shape.words());
+        }
         lease.count(0, 1);
         Ok(true)
     }

@@ -104,7 +104,11 @@ impl<M: Memory> CasBucket<M> {
         let words = located
             .as_ref()
             .map_or(ENTRY_NEAR_WORDS, |located| located.words().min(ENTRY_NEAR_WORDS));
-        Near::ToWrite.bring(self.memory(), named.slot.block().offset(), words);
+        match words {
+            // Without a loop.
+            ENTRY_NEAR_WORDS => Near::ToWrite.bring_entry(self.memory(), named.slot.block()),
+            words => Near::ToWrite.bring(self.memory(), named.slot.block().offset(), words),
+        }
         match (self.try_slot(named, key), located) {
             (Search::Found(found), Some(located)) => {
                 self.unlink_seen(bucket, header, (&found, located), value, lease)
@@ -184,9 +188,10 @@ impl<M: Memory> CasBucket<M> {
             lease.withdraw();
             return Ok(false);
         }
-        lease.retire(intended, found.shape.words(), || {
+        if let Some(retired) = lease.retire(intended) {
             self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
-        });
+            lease.reclaim(retired, found.shape.words());
+        }
         lease.count(0, 1);
         self.follow_load(bucket, header);
         Ok(true)
