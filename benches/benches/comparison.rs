@@ -12,10 +12,11 @@ use shm_bench::churn::{Churn, ChurnName};
 use shm_bench::fault::Fault;
 use shm_bench::footprint::Footprint;
 use shm_bench::machine::Machine;
+use shm_bench::measurement::Measurement;
 use shm_bench::report::Report;
 use shm_bench::results::Record;
 use shm_bench::row::RowName;
-use shm_bench::session::{Measurement, Session};
+use shm_bench::session::Session;
 use shm_bench::settings::{CellName, HELP, Selection, Settings};
 use shm_bench::worker;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         .measurement_time(settings.measurement)
         .configure_from_args();
     let mut runner = Runner::new(settings, Selection::from_arguments(std::env::args().skip(1)));
-    for cell in runner.settings.cells() {
+    for cell in [runner.settings.cells(), runner.settings.duels()].concat() {
         runner.measure(&mut criterion, cell);
     }
     criterion.final_summary();
@@ -72,7 +73,7 @@ struct Runner {
 
 impl Runner {
     fn new(settings: Settings, selection: Selection) -> Self {
-        let cells = settings.cells().into_iter().map(CellName::id);
+        let cells = [settings.cells(), settings.duels()].concat().into_iter().map(CellName::id);
         let churns = settings.churns().into_iter().map(ChurnName::id);
         let count = cells.chain(churns).filter(|id| selection.includes(id)).count();
         let count = if selection.measures { count } else { 0 };

@@ -91,6 +91,11 @@ impl Cell {
         fault.map_or(Ok(measured), Err)
     }
 
+    /// Ends the workers, and with them what they have mapped.
+    pub fn stop(&mut self) {
+        self.processes.clear();
+    }
+
     /// Process ids of the workers.
     pub fn process_ids(&self) -> Vec<u32> {
         self.processes.iter().map(|process| process.child.id()).collect()

@@ -1,7 +1,9 @@
 //! How fast the processor's clock runs and what it costs to read.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::statistics::median_of_steps;
 use crate::sys;
 
 /// Rate of [`sys::ticks`].
@@ -25,7 +27,13 @@ impl ClockRate {
     /// Nanoseconds of some ticks.
     #[inline]
     pub fn ns(self, ticks: u64) -> f64 {
-        ticks as f64 / self.ticks_per_ns
+        self.ns_of(ticks as f64)
+    }
+
+    /// Nanoseconds of a mean or a difference of ticks.
+    #[inline]
+    pub fn ns_of(self, ticks: f64) -> f64 {
+        ticks / self.ticks_per_ns
     }
 
     /// Ticks of some nanoseconds.
@@ -37,15 +45,14 @@ impl ClockRate {
 
 /// Median time between two fenced readings of the clock with nothing between, in ticks: what is
 /// subtracted from a single operation.
-pub fn overhead_ticks() -> u64 {
-    let mut samples: Vec<u64> = (0..10_001)
-        .map(|_| {
-            let begin = sys::ticks_fenced();
-            sys::ticks_fenced() - begin
-        })
-        .collect();
-    samples.sort_unstable();
-    samples[samples.len() / 2]
+pub fn overhead_ticks() -> f64 {
+    let mut counts = BTreeMap::new();
+    for _ in 0..10_001 {
+        let begin = sys::ticks_fenced();
+        *counts.entry(sys::ticks_fenced() - begin).or_insert(0) += 1;
+    }
+    let counts: Vec<(u64, u64)> = counts.into_iter().collect();
+    median_of_steps(&counts).unwrap_or(0.0)
 }
 
 #[cfg(test)]

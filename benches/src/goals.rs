@@ -4,7 +4,7 @@ mod figures;
 
 pub use figures::{Evidence, judge};
 
-use crate::results::Record;
+use crate::results::{LatencyRatio, Record};
 use crate::row::RowName;
 use crate::scaling::Scaling;
 use crate::statistics::Summary;
@@ -19,7 +19,7 @@ pub enum Verdict {
     Met,
     /// Missed, the whole interval.
     NotMet,
-    /// The interval encloses the goal, or a cell behind it was inconclusive.
+    /// The interval encloses the goal, or too little was measured.
     Inconclusive,
     /// A cell behind it was not run.
     NotMeasured,
@@ -98,7 +98,7 @@ pub struct Known {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Whether the cells behind it were conclusive.
+    /// Whether enough was measured for the interval to be what it says.
     pub conclusive: bool,
 }
 
@@ -112,6 +112,11 @@ impl Known {
     pub const fn median(summary: &Summary, conclusive: bool) -> Self {
         let Summary { median, median_low, median_high, .. } = *summary;
         Self { value: median, low: median_low, high: median_high, conclusive }
+    }
+
+    /// The other way round.
+    pub fn inverse(self) -> Self {
+        Self { value: 1.0 / self.value, low: 1.0 / self.high, high: 1.0 / self.low, ..self }
     }
 
     fn quotient(of: Self, by: Self) -> Self {
@@ -156,8 +161,24 @@ impl<'a> Run<'a> {
     /// The record of a cell.
     pub fn cell(self, workload: Workload, table: RowName, processes: u32) -> Option<&'a Record> {
         self.0.iter().find(|record| {
-            (record.workload, record.table, record.processes) == (workload, table, processes)
+            let is_it = (record.workload, record.table) == (workload, table);
+            is_it && record.processes == processes && record.limit.is_limit()
         })
+    }
+
+    /// How much longer `other` takes than `table`, window by window; with the record.
+    pub fn duel(
+        self,
+        workload: Workload,
+        processes: u32,
+        other: RowName,
+        table: RowName,
+    ) -> Option<(&'a Record, Known)> {
+        let record = self.0.iter().find(|record| {
+            let is_it = (record.workload, record.processes) == (workload, processes);
+            is_it && (record.table, record.limit) == (other, table)
+        })?;
+        Some((record, ratio(record)))
     }
 
     /// How much longer `other` takes than `table`, both against the limit beside which each was
@@ -179,8 +200,8 @@ impl<'a> Run<'a> {
     pub fn against_alone(self, workload: Workload, table: RowName) -> Option<Known> {
         let time = |processes| {
             let record = self.cell(workload, table, processes)?;
-            let Record { ns_per_op: value, ns_low: low, ns_high: high, conclusive, .. } = *record;
-            Some(Known { value, low, high, conclusive })
+            let Record { ns_per_op: value, ns_low: low, ns_high: high, .. } = *record;
+            Some(Known { value, low, high, conclusive: record.is_enough() })
         };
         Some(Known::quotient(time(2)?, time(1)?))
     }
@@ -200,22 +221,23 @@ impl<'a> Run<'a> {
         Some(Known { value, low, high, conclusive })
     }
 
-    /// By how much limits that were paired with themselves differed from themselves, the largest
-    /// share; at least a twentieth. Placement in memory and caches is a matter of luck that windows
-    /// in alternation do not cancel.
-    pub fn resolution(self) -> f64 {
-        let same = self.0.iter().filter(|record| record.table == record.limit && record.conclusive);
-        let shares = same.map(|record| {
-            let ratio = record.ratio_to_limit;
-            ratio.max(1.0 / ratio) - 1.0
-        });
-        shares.fold(0.05, f64::max)
+    /// By how much a limit that is paired with itself in a workload may differ from itself: the
+    /// farther end of its interval, at least a hundredth. Luck of placement is in the intervals;
+    /// this is what the harness adds to it. Where that was not measured, the most that was in any.
+    pub fn resolution(self, workload: Workload, processes: u32) -> f64 {
+        let share = |record: &Record| record.ratio_high.max(1.0 / record.ratio_low) - 1.0;
+        let same =
+            || self.0.iter().filter(|record| record.table == record.limit && record.is_enough());
+        let is_it = |record: &&Record| (record.workload, record.processes) == (workload, processes);
+        let most = || same().map(share).reduce(f64::max).unwrap_or(UNKNOWN_RESOLUTION);
+        same().find(is_it).map_or_else(most, share).max(0.01)
     }
 
     /// Cells in which a table that can be compared is ahead of `table`, with how much.
     pub fn ahead_of(self, table: RowName) -> Vec<(&'a Record, f64)> {
         let mut ahead = Vec::new();
-        for record in self.0.iter().filter(|record| !record.table.is_limit()) {
+        let cells = self.0.iter().filter(|record| record.limit.is_limit());
+        for record in cells.filter(|record| !record.table.is_limit()) {
             let factor = self.factor(record.workload, record.processes, record.table, table);
             if let Some(factor) = factor.filter(|factor| factor.value < 1.0) {
                 ahead.push((record, 1.0 / factor.value));
@@ -224,6 +246,9 @@ impl<'a> Run<'a> {
         ahead
     }
 }
+
+/// What is taken for the resolution of a run without a limit that is paired with itself.
+const UNKNOWN_RESOLUTION: f64 = 0.05;
 
 /// By how much the distance of two processors was seen to change a cell of stores: it doubled.
 const DISTANCE_COSTS: f64 = 1.0;
@@ -239,13 +264,13 @@ fn ratio(record: &Record) -> Known {
         value: record.ratio_to_limit,
         low: record.ratio_low,
         high: record.ratio_high,
-        conclusive: record.conclusive,
+        conclusive: record.is_enough(),
     }
 }
 
-/// The median latency against the limit's. Histograms have no interval; three digits are exact.
-fn latency(record: &Record) -> Known {
-    let value = record.p50_ns / record.limit_p50_ns;
-    let conclusive = record.latency_count >= 1000;
-    Known { value, low: value, high: value, conclusive }
+/// The median latency of single operations against the limit's.
+fn latency(record: &Record) -> Option<Known> {
+    let LatencyRatio { ratio: value, low, high } = record.p50_ratio?;
+    let conclusive = record.is_enough() && record.latency_count >= 1000;
+    Some(Known { value, low, high, conclusive })
 }

@@ -15,6 +15,7 @@ pub mod footprint;
 pub mod goals;
 pub mod keys;
 pub mod machine;
+pub mod measurement;
 pub mod pairs;
 pub mod protocol;
 pub mod report;

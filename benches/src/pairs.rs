@@ -6,11 +6,22 @@ use crate::clock::ClockRate;
 use crate::driver::{self, Window};
 use crate::protocol::{Measured, WindowPair};
 use crate::scaling::{Rounds, Scaling};
-use crate::statistics::Summary;
+use crate::statistics::{Summary, median_of_steps};
 use crate::tails::Tails;
 
 /// Fewest pairs that a statement rests on.
 pub const PAIRS_MIN: usize = 30;
+
+/// Placements of a cell. The second of so many from below and the second from above enclose the
+/// median placement in 96 of a hundred cells, whatever their distribution.
+pub const PLACEMENTS: usize = 9;
+
+/// Fewest that a statement about a cell rests on: the first and the last enclose the median in 97
+/// of a hundred.
+pub const PLACEMENTS_MIN: usize = 6;
+
+/// Fewest pairs that count of a placement that counts.
+const PAIRS_OF_A_PLACEMENT_MIN: usize = 10;
 
 /// Longest interval of a median that counts as known, as a share of the median.
 pub(crate) const UNCERTAINTY_MAX: f64 = 0.2;
@@ -94,10 +105,25 @@ pub struct Tally {
     rate: ClockRate,
     pairs: Vec<Pair>,
     totals: Window,
-    row_latencies: Histogram<u64>,
-    limit_latencies: Histogram<u64>,
+    placements: Vec<Placement>,
     rounds: Rounds,
     tails: Tails,
+}
+
+/// What was measured in one set of tables. Where pages and lines fall, and which sessions meet in a
+/// bucket, is luck that lasts as long as the tables do.
+#[derive(Clone, Debug)]
+struct Placement {
+    first_pair: usize,
+    row_latencies: Histogram<u64>,
+    limit_latencies: Histogram<u64>,
+}
+
+impl Placement {
+    fn starting_at(first_pair: usize) -> Self {
+        let (row_latencies, limit_latencies) = (driver::latencies(), driver::latencies());
+        Self { first_pair, row_latencies, limit_latencies }
+    }
 }
 
 impl Tally {
@@ -107,11 +133,15 @@ impl Tally {
             rate,
             pairs: Vec::new(),
             totals: Window::default(),
-            row_latencies: driver::latencies(),
-            limit_latencies: driver::latencies(),
+            placements: vec![Placement::starting_at(0)],
             rounds: Rounds::default(),
             tails: Tails::default(),
         }
+    }
+
+    /// What follows is of other tables.
+    pub fn start_placement(&mut self) {
+        self.placements.push(Placement::starting_at(self.pairs.len()));
     }
 
     /// Adds windows of throughput, one entry a worker; gives the pairs that they make.
@@ -135,10 +165,11 @@ impl Tally {
 
     /// Adds latencies, one entry a worker. A histogram is of windows without preemption already.
     pub fn add_latencies(&mut self, workers: &[Measured]) {
+        let Some(placement) = self.placements.last_mut() else { return };
         for worker in workers {
             for (into, counts) in [
-                (&mut self.row_latencies, &worker.row_latencies),
-                (&mut self.limit_latencies, &worker.limit_latencies),
+                (&mut placement.row_latencies, &worker.row_latencies),
+                (&mut placement.limit_latencies, &worker.limit_latencies),
             ] {
                 for &(ticks, count) in counts {
                     into.saturating_record_n(ticks, count);
@@ -205,15 +236,19 @@ impl Tally {
     }
 
     /// Summaries of the row's and the limit's time and of their ratio, over the pairs that count;
-    /// over all pairs, and inconclusive, if none does.
+    /// over all pairs, and inconclusive, if none does. Quartiles are those of pairs. Of several
+    /// placements, the median is that of their medians, and its interval theirs.
     pub fn verdict(&self) -> Option<Verdict> {
-        let mut pairs: Vec<&Pair> = self.kept().collect();
-        let kept = pairs.len();
-        if pairs.is_empty() {
-            pairs = self.pairs.iter().collect();
-        }
+        let by_placement = self.kept_by_placement();
+        let kept = self.kept().count();
         let of = |value: fn(&Pair) -> f64| {
-            Summary::of(&pairs.iter().map(|pair| value(pair)).collect::<Vec<_>>())
+            let all = self.pairs.iter().filter(|pair| kept == 0 || pair.dropped.is_none());
+            let pairs = Summary::of(&all.map(value).collect::<Vec<_>>())?;
+            let median_of = |pairs: &Vec<&Pair>| {
+                let values: Vec<f64> = pairs.iter().map(|pair| value(pair)).collect();
+                Summary::of(&values).map(|summary| summary.median)
+            };
+            Some(pairs.between(&by_placement.iter().filter_map(median_of).collect::<Vec<_>>()))
         };
         let ratio = of(Pair::ratio)?;
         Some(Verdict {
@@ -221,8 +256,31 @@ impl Tally {
             limit_ns: of(|pair| pair.limit_ns)?,
             ratio,
             kept,
+            placements: by_placement.len(),
             conclusive: kept >= PAIRS_MIN && ratio.uncertainty() <= UNCERTAINTY_MAX,
         })
+    }
+
+    /// The pairs that count, of each placement that has enough.
+    fn kept_by_placement(&self) -> Vec<Vec<&Pair>> {
+        let ends = self.placements.iter().skip(1).map(|next| next.first_pair);
+        let ends = ends.chain([self.pairs.len()]);
+        let ranges = self.placements.iter().map(|placement| placement.first_pair).zip(ends);
+        let kept = |(from, end): (usize, usize)| {
+            self.pairs[from..end].iter().filter(|pair| pair.dropped.is_none()).collect::<Vec<_>>()
+        };
+        ranges.map(kept).filter(|pairs| pairs.len() >= PAIRS_OF_A_PLACEMENT_MIN).collect()
+    }
+
+    /// The median latency of the row against the limit's, less the clock's own ticks: median and
+    /// interval over placements.
+    pub fn latency_ratio(&self, overhead_ticks: f64) -> Option<Summary> {
+        let ratio = |placement: &Placement| {
+            let row = median_ticks(&placement.row_latencies)? - overhead_ticks;
+            let limit = median_ticks(&placement.limit_latencies)? - overhead_ticks;
+            (row > 0.0 && limit > 0.0).then(|| row / limit)
+        };
+        Summary::of(&self.placements.iter().filter_map(ratio).collect::<Vec<_>>())
     }
 
     /// Sums over the row's windows; times are not filled in.
@@ -231,14 +289,29 @@ impl Tally {
     }
 
     /// Latencies of single operations of the row, in ticks.
-    pub fn row_latencies(&self) -> &Histogram<u64> {
-        &self.row_latencies
+    pub fn row_latencies(&self) -> Histogram<u64> {
+        self.latencies(|placement| &placement.row_latencies)
     }
 
     /// Latencies of single operations of the limit, in ticks.
-    pub fn limit_latencies(&self) -> &Histogram<u64> {
-        &self.limit_latencies
+    pub fn limit_latencies(&self) -> Histogram<u64> {
+        self.latencies(|placement| &placement.limit_latencies)
     }
+
+    fn latencies(&self, of: fn(&Placement) -> &Histogram<u64>) -> Histogram<u64> {
+        let mut all = driver::latencies();
+        for placement in &self.placements {
+            all += of(placement);
+        }
+        all
+    }
+}
+
+/// The median of latencies, in ticks; `None` if there are none.
+pub fn median_ticks(latencies: &Histogram<u64>) -> Option<f64> {
+    let steps = latencies.iter_recorded();
+    let counts = steps.map(|step| (step.value_iterated_to(), step.count_at_value()));
+    median_of_steps(&counts.collect::<Vec<_>>())
 }
 
 /// What the pairs of a cell say.
@@ -252,6 +325,8 @@ pub struct Verdict {
     pub ratio: Summary,
     /// Pairs that count.
     pub kept: usize,
+    /// Placements of which enough pairs count.
+    pub placements: usize,
     /// Whether enough pairs count and their median is known well enough.
     pub conclusive: bool,
 }
@@ -356,6 +431,38 @@ mod tests {
     }
 
     #[test]
+    fn what_placements_differ_in_is_part_of_the_interval() {
+        let verdict = |placements: &[u64]| {
+            let mut tally = Tally::new(RATE);
+            for (index, &row_ns) in placements.iter().enumerate() {
+                if index > 0 {
+                    tally.start_placement();
+                }
+                tally.add_throughput(&[measured(vec![pair(row_ns, 100); 40])]);
+                let latencies = Measured {
+                    row_latencies: vec![(2 * row_ns + 20, 1000)],
+                    limit_latencies: vec![(220, 1000)],
+                    ..Measured::default()
+                };
+                tally.add_latencies(&[latencies]);
+            }
+            let latency = tally.latency_ratio(20.0).unwrap();
+            let ratio = tally.verdict().unwrap().ratio;
+            for summary in [ratio, latency] {
+                assert!((summary.median - ratio.median).abs() < 1e-9, "{summary:?}");
+                assert!((summary.median_low - ratio.median_low).abs() < 1e-9, "{summary:?}");
+            }
+            (ratio, tally.verdict().unwrap().placements)
+        };
+        // Each placement by itself is known exactly, and says nothing about the next one.
+        let (ratio, placements) = verdict(&[150, 140, 160, 152, 148, 190]);
+        assert_eq!(placements, 6);
+        assert_eq!((ratio.median_low, ratio.median, ratio.median_high), (1.4, 1.51, 1.9));
+        let (ratio, _) = verdict(&[150]);
+        assert_eq!((ratio.median_low, ratio.median_high), (1.5, 1.5));
+    }
+
+    #[test]
     fn beside_a_writer_the_time_is_the_readers_and_a_late_writer_is_told() {
         let writer = WindowPair {
             row: Window { busy: 0, operations: 0, puts: 500, ..window(0) },
@@ -386,7 +493,7 @@ mod tests {
                     measured(writer.clone()),
                 ]);
             }
-            let tail = tally.tails().ratio(0).unwrap();
+            let tail = tally.tails().ratio(0.0).unwrap();
             (tail.ratio, tail.conclusive)
         };
         assert_eq!(tails(vec![writer; 40]), (2.0, true));

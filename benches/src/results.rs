@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockRate;
-use crate::pairs::Tally;
+use crate::pairs::{PAIRS_MIN, PLACEMENTS_MIN, Tally, median_ticks};
 use crate::row::{Place, RowName};
 use crate::scaling::Scaling;
 use crate::tails::TailRatio;
@@ -47,6 +47,8 @@ pub struct Record {
     pub ratio_low: f64,
     /// Upper end.
     pub ratio_high: f64,
+    /// Sets of tables, one after the other, over which medians and their intervals are taken.
+    pub placements: usize,
     /// Median latency of a single operation between fences, without the clock's own, in ns.
     pub p50_ns: f64,
     /// The latency that one of a hundred exceeds.
@@ -59,6 +61,8 @@ pub struct Record {
     pub limit_p99_ns: f64,
     /// The limit's latency that one of a thousand exceeds.
     pub limit_p999_ns: f64,
+    /// The median latency against the limit's, where both were measured.
+    pub p50_ratio: Option<LatencyRatio>,
     /// Single operations behind the percentiles.
     pub latency_count: u64,
     /// Share of look-ups and takes that found something; `null` if there were none.
@@ -86,6 +90,17 @@ pub struct Record {
     pub clock_ns: f64,
 }
 
+/// The median latency of single operations against the limit's, measured in alternation.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LatencyRatio {
+    /// The median over placements.
+    pub ratio: f64,
+    /// Lower end of what that is known to lie in.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
 /// What a record is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subject {
@@ -109,14 +124,17 @@ impl Record {
         subject: &Subject,
         tally: &Tally,
         rate: ClockRate,
-        overhead_ticks: u64,
+        overhead_ticks: f64,
     ) -> Option<Self> {
         let verdict = tally.verdict()?;
         let totals = tally.totals();
+        let (row, limit) = (&tally.row_latencies(), &tally.limit_latencies());
+        let ns = |ticks: f64| rate.ns_of((ticks - overhead_ticks).max(0.0));
         let percentile = |histogram: &hdrhistogram::Histogram<u64>, share: f64| {
-            rate.ns(histogram.value_at_quantile(share).saturating_sub(overhead_ticks))
+            ns(histogram.value_at_quantile(share) as f64)
         };
-        let (row, limit) = (tally.row_latencies(), tally.limit_latencies());
+        let median = |histogram| ns(median_ticks(histogram).unwrap_or(0.0));
+        let p50_ratio = tally.latency_ratio(overhead_ticks);
         Some(Self {
             workload: subject.workload,
             table: subject.table,
@@ -135,12 +153,18 @@ impl Record {
             ratio_upper_quartile: verdict.ratio.upper_quartile,
             ratio_low: verdict.ratio.median_low,
             ratio_high: verdict.ratio.median_high,
-            p50_ns: percentile(row, 0.5),
+            placements: verdict.placements,
+            p50_ns: median(row),
             p99_ns: percentile(row, 0.99),
             p999_ns: percentile(row, 0.999),
-            limit_p50_ns: percentile(limit, 0.5),
+            limit_p50_ns: median(limit),
             limit_p99_ns: percentile(limit, 0.99),
             limit_p999_ns: percentile(limit, 0.999),
+            p50_ratio: p50_ratio.map(|summary| LatencyRatio {
+                ratio: summary.median,
+                low: summary.median_low,
+                high: summary.median_high,
+            }),
             latency_count: row.len(),
             hit_ratio: (totals.lookups > 0).then(|| totals.hits as f64 / totals.lookups as f64),
             calls_per_op: totals.calls as f64 / totals.operations.max(1) as f64,
@@ -152,8 +176,13 @@ impl Record {
             scaling: tally.scaling(),
             tail: tally.tails().ratio(overhead_ticks),
             transfer: None,
-            clock_ns: rate.ns(overhead_ticks),
+            clock_ns: rate.ns_of(overhead_ticks),
         })
+    }
+
+    /// Whether enough was measured for its intervals to be what they say, however long they are.
+    pub fn is_enough(&self) -> bool {
+        self.pairs >= PAIRS_MIN && self.placements >= PLACEMENTS_MIN
     }
 }
 
@@ -179,12 +208,14 @@ pub(crate) fn record(workload: Workload, table: RowName, processes: u32, ratio: 
         ratio_upper_quartile: times(1.05),
         ratio_low: times(0.99),
         ratio_high: times(1.01),
+        placements: PLACEMENTS_MIN,
         p50_ns: times(200.0),
         p99_ns: times(800.0),
         p999_ns: times(2000.0),
         limit_p50_ns: 200.0,
         limit_p99_ns: 800.0,
         limit_p999_ns: 2000.0,
+        p50_ratio: Some(LatencyRatio { ratio, low: times(0.99), high: times(1.01) }),
         latency_count: 10_000,
         hit_ratio: Some(1.0),
         calls_per_op: 1.0,

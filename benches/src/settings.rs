@@ -6,6 +6,7 @@ use regex::Regex;
 
 use crate::churn::{ChurnName, Fill};
 use crate::fault::Fault;
+use crate::pairs::PLACEMENTS;
 use crate::row::RowName;
 use crate::workload::Workload;
 
@@ -30,7 +31,8 @@ What does a TLS server pay for a cache operation, and how far is that from what 
 Ids read workload/table/pN, N worker processes: rustls_tls13/cas_bucket/p2. Beside the cells of
 criterion, churn/table/pN and churn_90/table/pN store and give up a hundred generations of sessions
 in a table that is half full, and in one that holds nine of ten of the entries it was made for;
-memory/table counts bytes an entry.
+memory/table counts bytes an entry. workload/peer_against_table/pN runs the two of them window by
+window.
 
   SHM_BENCH_QUICK=1        as --quick
   SHM_BENCH_DIRECTORY=DIR  where the tables lie, instead of /dev/shm; `memfd` for unnamed files
@@ -59,6 +61,8 @@ pub struct Settings {
     pub warm_up: Duration,
     /// Criterion's measurement of a cell.
     pub measurement: Duration,
+    /// How often a cell makes its tables anew.
+    pub placements: usize,
     /// Time spent on single operations of a cell.
     pub latency: Duration,
     /// Time spent on windows of all workers and of each alone.
@@ -81,8 +85,9 @@ impl Settings {
             processes: vec![1, 2],
             window_ns: 200_000.0,
             warm_up: Duration::from_millis(300),
-            measurement: Duration::from_millis(2000),
-            latency: Duration::from_millis(600),
+            measurement: Duration::from_millis(1500),
+            placements: PLACEMENTS,
+            latency: Duration::from_millis(480),
             scaling: Duration::from_millis(500),
             churn_entries: 20_000,
             generations: 100,
@@ -127,12 +132,37 @@ impl Settings {
         let mut cells = Vec::new();
         for &workload in &self.workloads {
             for &table in RowName::ALL {
-                let cells_of =
-                    self.processes.iter().map(|&processes| CellName { workload, table, processes });
+                let cells_of = self.processes.iter().map(|&processes| CellName {
+                    table,
+                    processes,
+                    ..CellName::of(workload)
+                });
                 cells.extend(cells_of.filter(|cell| cell.can_run()));
             }
         }
         cells
+    }
+
+    /// The duels, in order: a peer and one of our tables, window by window. Where the processors
+    /// lie changes from cell to cell, and what waits for a lock takes that otherwise than what does
+    /// not.
+    pub fn duels(&self) -> Vec<CellName> {
+        let mut duels = Vec::new();
+        let profiles = self.workloads.iter().filter(|workload| workload.is_profile());
+        for (&workload, processes) in
+            profiles.flat_map(|workload| [1, 2].map(|processes| (workload, processes)))
+        {
+            let is_old_pair = matches!(workload, Workload::Read | Workload::RustlsTls13);
+            for (table, against, is_asked) in [
+                (RowName::MutexSlab, RowName::CasBucket, processes == 2),
+                (RowName::MutexSlab, RowName::Chained, processes == 2 && is_old_pair),
+                (RowName::Papaya, RowName::CasBucket, true),
+            ] {
+                let duel = CellName { workload, table, processes, against: Some(against) };
+                duels.extend((is_asked && self.processes.contains(&processes)).then_some(duel));
+            }
+        }
+        duels
     }
 
     /// The churns, in order.
@@ -233,12 +263,19 @@ pub struct CellName {
     pub table: RowName,
     /// Workers.
     pub processes: u32,
+    /// What it is paired with in place of its limit.
+    pub against: Option<RowName>,
 }
 
 impl CellName {
+    /// The default table with one worker.
+    pub const fn of(workload: Workload) -> Self {
+        Self { workload, table: RowName::CasBucket, processes: 1, against: None }
+    }
+
     /// Whether it is part of the comparison.
     pub fn can_run(self) -> bool {
-        let Self { workload, table, processes } = self;
+        let Self { workload, table, processes, .. } = self;
         if workload.has_writer() {
             return processes == 2 && (table.is_ours() || table == RowName::MutexSlab);
         }
@@ -253,23 +290,31 @@ impl CellName {
     pub fn scales(self) -> bool {
         let row = self.table;
         self.processes == 2
+            && self.against.is_none()
             && !self.workload.has_writer()
             && (row.is_ours() || row.is_limit() || row == RowName::MutexSlab)
     }
 
     /// What the cell is compared with.
     pub const fn limit(self) -> RowName {
-        if self.workload.writes() { RowName::LimitProbe } else { RowName::LimitRead }
+        match self.against {
+            Some(other) => other,
+            None if self.workload.writes() => RowName::LimitProbe,
+            None => RowName::LimitRead,
+        }
     }
 
-    /// The id without its workload: `table/pN`.
+    /// The id without its workload: `table/pN`, or `table_against_other/pN`.
     pub fn function(self) -> (String, String) {
-        (self.table.name().to_owned(), format!("p{}", self.processes))
+        let against = self.against.map(|other| format!("_against_{}", other.name()));
+        let table = self.table.name().to_owned() + &against.unwrap_or_default();
+        (table, format!("p{}", self.processes))
     }
 
-    /// The id: `workload/table/pN`.
+    /// The id: `workload/table/pN`, or `workload/table_against_other/pN`.
     pub fn id(self) -> String {
-        format!("{}/{}/p{}", self.workload.name(), self.table.name(), self.processes)
+        let (table, processes) = self.function();
+        format!("{}/{table}/{processes}", self.workload.name())
     }
 }
 
@@ -313,6 +358,18 @@ mod tests {
         assert!(ids.contains(&"beside_writer/mutex_slab/p2".to_owned()), "{ids:?}");
         let scaled = Settings::full().cells().into_iter().filter(|cell| cell.scales()).count();
         assert_eq!(scaled, 6 + 4 * 5, "both limits of reads, one of each mix");
+    }
+
+    #[test]
+    fn duels_are_of_a_peer_and_a_table_and_have_ids_of_their_own() {
+        let duels = Settings::full().duels();
+        let ids: Vec<String> = duels.iter().map(|duel| duel.id()).collect();
+        assert_eq!(ids.len(), 5 + 2 + 2 * 5, "{ids:?}");
+        assert!(ids.contains(&"rustls_tls13/mutex_slab_against_cas_bucket/p2".to_owned()));
+        assert!(ids.contains(&"read/papaya_against_cas_bucket/p1".to_owned()));
+        assert!(duels.iter().all(|duel| duel.limit().is_ours() && !duel.scales()));
+        let one = Settings { processes: vec![1], ..Settings::full() };
+        assert_eq!(one.duels().len(), 5);
     }
 
     #[test]

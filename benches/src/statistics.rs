@@ -36,6 +36,17 @@ impl Summary {
         })
     }
 
+    /// The same sample, its median and what that is known to lie in told by the medians of parts
+    /// of it that have more in common than chance; by itself if there are no two parts.
+    pub fn between(self, medians: &[f64]) -> Self {
+        match Self::of(medians) {
+            Some(Self { count, median, median_low, median_high, .. }) if count > 1 => {
+                Self { median, median_low, median_high, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Half the distance between the quartiles, as a share of the median.
     pub fn spread(&self) -> f64 {
         (self.upper_quartile - self.lower_quartile) / 2.0 / self.median
@@ -56,14 +67,30 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] * (1.0 - part) + sorted[above] * part
 }
 
+/// The median of values that a clock gives in steps, each with how often it was seen, in ascending
+/// order: within the step that holds it, by proportion. Whatever took between two steps is told as
+/// either by chance, so that counts say what a step is too coarse for.
+pub fn median_of_steps(counts: &[(u64, u64)]) -> Option<f64> {
+    let half = counts.iter().map(|(_, count)| count).sum::<u64>() as f64 / 2.0;
+    let step = counts.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or(0) as f64;
+    let mut below = 0.0;
+    for &(value, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        let count = count as f64;
+        if below + count >= half {
+            return Some(value as f64 + step * ((half - below) / count - 0.5));
+        }
+        below += count;
+    }
+    None
+}
+
 /// Ranks whose values enclose the population's median with 95 % probability: the number of values
 /// below it is binomial with one half, here by its normal approximation.
 fn median_ranks(count: usize) -> (usize, usize) {
     let half = count as f64 / 2.0;
     let reach = 1.96 * (count as f64).sqrt() / 2.0;
-    let low = floor_index((half - reach).max(0.0));
-    let high = floor_index((half + reach).ceil()).min(count - 1);
-    (low.min(count - 1), high)
+    let low = floor_index((half - reach).max(0.0)).min((count - 1) / 2);
+    (low, count - 1 - low)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "indexes of samples in memory")]
@@ -106,6 +133,27 @@ mod tests {
             covered += usize::from(summary.median_low <= 0.5 && 0.5 <= summary.median_high);
         }
         assert!((1860..=1980).contains(&covered), "{covered} of 2000");
+    }
+
+    #[test]
+    fn the_median_of_a_coarse_clock_is_finer_than_its_steps() {
+        // What takes 174 and starts at any time is told as 170 or as 180 by a clock of tens.
+        let told = median_of_steps(&[(160, 50), (170, 550), (180, 350), (190, 50)]).unwrap();
+        assert!((told - 173.2).abs() < 0.1, "{told}");
+        let slower = median_of_steps(&[(160, 50), (170, 350), (180, 550), (190, 50)]).unwrap();
+        assert!((slower - 176.8).abs() < 0.1, "{slower}");
+        assert_eq!(median_of_steps(&[(5, 1)]), Some(5.0));
+        // How far an outlier is says nothing about the steps.
+        let lonely = median_of_steps(&[(50, 10), (60, 80), (15_000, 10)]).unwrap();
+        assert!((lonely - 60.0).abs() < 0.1, "{lonely}");
+        assert_eq!(median_of_steps(&[]), None);
+    }
+
+    #[test]
+    fn of_nine_values_the_second_and_the_second_last_are_ends() {
+        // Two of 512 times five by which all but one are on one side: 96.1 %.
+        assert_eq!(median_ranks(9), (1, 7));
+        assert_eq!((median_ranks(6), median_ranks(1), median_ranks(2)), ((0, 5), (0, 0), (0, 1)));
     }
 
     #[test]

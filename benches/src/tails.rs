@@ -55,13 +55,13 @@ impl Tails {
     }
 
     /// The quotient of the 99.9th percentiles, less the clock's own ticks, with its interval.
-    pub fn ratio(&self, overhead_ticks: u64) -> Option<TailRatio> {
+    pub fn ratio(&self, overhead_ticks: f64) -> Option<TailRatio> {
         let is_doubtful = self.blocks.is_empty();
         let blocks = if is_doubtful { &self.doubtful } else { &self.blocks };
         let (row, limit) = (tops(blocks, 0), tops(blocks, 1));
         let quotient = |chosen: &[usize]| {
-            let at = |tops: &[Top]| tail(tops, chosen)?.checked_sub(overhead_ticks);
-            Some(at(&row)? as f64 / at(&limit)?.max(1) as f64)
+            let at = |tops: &[Top]| Some((tail(tops, chosen)? as f64 - overhead_ticks).max(1.0));
+            Some(at(&row)? / at(&limit)?)
         };
         let all: Vec<usize> = (0..blocks.len()).collect();
         let ratio = quotient(&all)?;
@@ -150,7 +150,7 @@ mod tests {
             for step in 0..20 {
                 tails.add(block(30 + step % 3, slow_ticks), block(30 + step % 2, 1000), false);
             }
-            tails.ratio(20).unwrap()
+            tails.ratio(20.0).unwrap()
         };
         let (equal, twice) = (ratio(1000), ratio(2000));
         assert_eq!((equal.ratio, equal.conclusive), (1.0, true));
@@ -166,16 +166,16 @@ mod tests {
             let slow = if step % 10 == 0 { 250 } else { 0 };
             tails.add(block(slow, 4000), block(30, 1000), false);
         }
-        let ratio = tails.ratio(20).unwrap();
+        let ratio = tails.ratio(20.0).unwrap();
         assert!(ratio.low < 0.2 && ratio.high >= 4.0, "{ratio:?}");
     }
 
     #[test]
     fn few_samples_are_inconclusive_and_none_say_nothing() {
         let mut tails = Tails::default();
-        assert_eq!(tails.ratio(20), None);
+        assert_eq!(tails.ratio(20.0), None);
         tails.add(block(30, 1000), block(30, 1000), false);
-        assert!(!tails.ratio(20).unwrap().conclusive);
+        assert!(!tails.ratio(20.0).unwrap().conclusive);
     }
 
     #[test]
@@ -184,12 +184,12 @@ mod tests {
         for _ in 0..20 {
             tails.add(block(30, 3000), block(30, 1000), true);
         }
-        let doubtful = tails.ratio(20).unwrap();
+        let doubtful = tails.ratio(20.0).unwrap();
         assert_eq!((doubtful.ratio, doubtful.conclusive), (3.0, false));
         for _ in 0..20 {
             tails.add(block(30, 2000), block(30, 1000), false);
         }
-        let ratio = tails.ratio(20).unwrap();
+        let ratio = tails.ratio(20.0).unwrap();
         assert_eq!((ratio.ratio, ratio.conclusive), (2.0, true));
     }
 
@@ -198,6 +198,6 @@ mod tests {
         let mut tails = Tails::default();
         // One of a thousand: the 20 slowest of 20,000.
         tails.add((1..=20_000).map(|ticks| (ticks, 1)).collect(), vec![(1, 20_000)], false);
-        assert_eq!(tails.ratio(0).unwrap().ratio, 19_980.0);
+        assert_eq!(tails.ratio(0.0).unwrap().ratio, 19_980.0);
     }
 }

@@ -129,6 +129,11 @@ impl Workload {
         matches!(self, Self::BesideWriter)
     }
 
+    /// Whether it is run by every row, by one worker and by two.
+    pub const fn is_profile(self) -> bool {
+        !self.is_further_read() && !self.has_writer()
+    }
+
     /// Whether it repeats `read` with one thing changed, for one process and few rows.
     pub const fn is_further_read(self) -> bool {
         matches!(self, Self::Read1e4 | Self::Read1e6 | Self::Read1500 | Self::ReadMany)

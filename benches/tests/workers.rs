@@ -51,13 +51,14 @@ fn session() -> Rc<Session> {
         entries: 2000,
         latency: Duration::from_millis(5),
         measurement: Duration::from_millis(50),
+        placements: 2,
         ..Settings::quick()
     };
     Rc::new(Session::start(settings).expect("a session starts"))
 }
 
 fn cell(workload: Workload, table: RowName, processes: u32) -> CellName {
-    CellName { workload, table, processes }
+    CellName { table, processes, ..CellName::of(workload) }
 }
 
 /// A run that goes on for long if nobody stops it.
@@ -73,13 +74,19 @@ fn long_run(session: &Session, wait_ns_max: f64) -> Run {
 fn every_row_runs() {
     let session = session();
     let settings = Settings { workloads: Workload::ALL.to_vec(), ..session.settings().clone() };
-    for name in settings.cells() {
+    let cells = [settings.cells(), settings.duels()].concat();
+    let mut complete = 0;
+    for &name in &cells {
         let record = session
             .open(name)
             .and_then(|mut cell| cell.operations(5_000).and_then(|_| cell.finish()))
             .unwrap_or_else(|fault| panic!("{}: {fault}", name.id()))
             .expect("something was measured");
         assert_eq!((record.table, record.processes), (name.table, name.processes));
+        assert_eq!(record.limit, name.limit());
+        // Some of a few pairs may be dropped on a machine that does other things.
+        assert!((1..=2).contains(&record.placements), "{record:?}");
+        complete += usize::from(record.placements == 2);
         assert!(record.ns_per_op > 1.0 && record.p50_ns <= record.p99_ns, "{record:?}");
         let entries = name.workload.entries(2000);
         assert!(record.entries.abs_diff(entries) < 300, "{record:?}");
@@ -94,6 +101,7 @@ fn every_row_runs() {
         };
         assert!(expected.contains(&hits), "{}: {hits}", name.id());
     }
+    assert!(complete * 2 > cells.len(), "{complete} of {} cells have all placements", cells.len());
 }
 
 fn our_tables_churn() {

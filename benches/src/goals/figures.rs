@@ -6,6 +6,7 @@ use crate::footprint::Footprint;
 use crate::results::Record;
 use crate::row::RowName;
 use crate::tails::TailRatio;
+use crate::transfer::Transfer;
 use crate::workload::Workload;
 
 /// What a run measured, as far as goals depend on it.
@@ -23,12 +24,8 @@ pub struct Evidence<'a> {
 
 /// What a run says about every goal.
 pub fn judge(evidence: &Evidence<'_>) -> Vec<Goal> {
-    let mut judge = Judge {
-        run: Run(evidence.records),
-        blur: Run(evidence.records).resolution(),
-        heading: Heading::CasBucket,
-        goals: Vec::new(),
-    };
+    let mut judge =
+        Judge { run: Run(evidence.records), heading: Heading::CasBucket, goals: Vec::new() };
     judge.reads(evidence.copy_kind);
     judge.mixes();
     judge.two_processes();
@@ -49,7 +46,6 @@ const OURS: RowName = RowName::CasBucket;
 
 struct Judge<'a> {
     run: Run<'a>,
-    blur: f64,
     heading: Heading,
     goals: Vec<Goal>,
 }
@@ -57,6 +53,11 @@ struct Judge<'a> {
 /// The remarks that there are, as one.
 fn joined(remarks: [Option<String>; 2]) -> Option<String> {
     remarks.into_iter().flatten().reduce(|one, next| format!("{one}, {next}"))
+}
+
+/// How far apart the processors were while two workers ran.
+fn distance(Transfer { ns, least_ns, most_ns }: Transfer) -> String {
+    format!("a line came to the other in {ns:.0} ns ({least_ns:.0} to {most_ns:.0})")
 }
 
 /// On which side of the bound the goal lies.
@@ -85,28 +86,39 @@ impl Judge<'_> {
             let text = format!("get hit in a loop, {entries} entries, p1, against limit_read");
             let record = cell(self, workload);
             let entries = record.map(|record| format!("{} entries", record.entries));
-            let note = joined([entries, self.unsynchronised(workload, ratio)]);
-            self.blurred(&text, record.map(ratio), Relation::AtMost, bound, note);
+            let note = joined([entries, self.unsynchronised(workload, |it| Some(ratio(it)))]);
+            self.blurred(&text, (workload, 1), record.map(ratio), Relation::AtMost, bound, note);
         }
         let read = cell(self, Workload::Read);
         let text = "get hit alone (p50 between fences), p1, against limit_read";
         let note = self.unsynchronised(Workload::Read, latency);
-        self.blurred(text, read.map(latency), Relation::AtMost, 1.15, note);
+        self.blurred(
+            text,
+            (Workload::Read, 1),
+            read.and_then(latency),
+            Relation::AtMost,
+            1.15,
+            note,
+        );
         let many = cell(self, Workload::ReadMany).map(ratio);
         let text = "get_many of 8, p1, against the limit's batch of 8";
-        self.blurred(text, many, Relation::AtMost, 1.4, None);
+        self.blurred(text, (Workload::ReadMany, 1), many, Relation::AtMost, 1.4, None);
         let bound = if copy_kind == "avx512" { 1.15 } else { 1.5 };
         let long = cell(self, Workload::Read1500).map(ratio);
         let text = format!("get hit of 1.5 KB, copied with {copy_kind}, p1, against limit_read");
-        let note = self.unsynchronised(Workload::Read1500, ratio);
-        self.blurred(&text, long, Relation::AtMost, bound, note);
+        let note = self.unsynchronised(Workload::Read1500, |it| Some(ratio(it)));
+        self.blurred(&text, (Workload::Read1500, 1), long, Relation::AtMost, bound, note);
     }
 
     /// What a table takes that shares nothing, checks nothing, and has a part of the key for its
     /// hash: it probes, compares and copies.
-    fn unsynchronised(&self, workload: Workload, of: fn(&Record) -> Known) -> Option<String> {
-        let record = self.run.cell(workload, RowName::LimitProbe, 1)?;
-        Some(format!("limit_probe, which shares nothing, {:.2}x", of(record).value))
+    fn unsynchronised(
+        &self,
+        workload: Workload,
+        of: fn(&Record) -> Option<Known>,
+    ) -> Option<String> {
+        let known = of(self.run.cell(workload, RowName::LimitProbe, 1)?)?;
+        Some(format!("limit_probe, which shares nothing, {:.2}x", known.value))
     }
 
     fn mixes(&mut self) {
@@ -116,7 +128,7 @@ impl Judge<'_> {
         ] {
             let text = format!("{name} ({}), p1, against limit_probe", workload.name());
             let known = self.run.cell(workload, OURS, 1).map(ratio);
-            self.blurred(&text, known, Relation::AtMost, bound, None);
+            self.blurred(&text, (workload, 1), known, Relation::AtMost, bound, None);
         }
     }
 
@@ -139,7 +151,7 @@ impl Judge<'_> {
             let note = joined(parts);
             let known = self.run.against_alone(workload, OURS);
             let name = text(workload) + ", against one";
-            self.blurred(&name, known, Relation::AtMost, bound, note);
+            self.blurred(&name, (workload, 2), known, Relation::AtMost, bound, note);
         }
         let tail = self.run.cell(Workload::BesideWriter, OURS, 2).and_then(|record| record.tail);
         let known = tail.map(|TailRatio { ratio: value, low, high, conclusive, .. }| Known {
@@ -153,29 +165,47 @@ impl Judge<'_> {
     }
 
     fn peers(&mut self) {
-        let profiles = || {
-            let all = Workload::ALL.into_iter();
-            all.filter(|workload| !workload.is_further_read() && !workload.has_writer())
-        };
+        let profiles = || Workload::ALL.into_iter().filter(|workload| workload.is_profile());
         let first = [(Workload::Read, 4.0), (Workload::OpensslTls12, 3.0)];
         let others = profiles().filter(|&workload| workload != Workload::Read);
         for (workload, bound) in first.into_iter().chain(others.map(|workload| (workload, 2.5))) {
             let text = format!("faster than mutex_slab, {}, p2", workload.name());
-            let factor = self.run.factor(workload, 2, RowName::MutexSlab, OURS);
-            let parts = [OURS, RowName::MutexSlab].map(|row| self.run.transfer(workload, row));
-            let note = joined(parts);
-            self.blurred(&text, factor, Relation::AtLeast, bound, note);
+            let (factor, note) = self.duel(workload, 2, RowName::MutexSlab, OURS);
+            self.blurred(&text, (workload, 2), factor, Relation::AtLeast, bound, note);
         }
         for peer in [RowName::Lmdb, RowName::Papaya] {
             for workload in profiles() {
                 for processes in [1, 2] {
                     let text =
                         format!("ahead of {}, {}, p{processes}", peer.label(), workload.name());
-                    let factor = self.run.factor(workload, processes, peer, OURS);
-                    self.blurred(&text, factor, Relation::AtLeast, 1.0, None);
+                    let (factor, note) = match peer {
+                        RowName::Papaya => self.duel(workload, processes, peer, OURS),
+                        _ => (self.run.factor(workload, processes, peer, OURS), None),
+                    };
+                    self.blurred(
+                        &text,
+                        (workload, processes),
+                        factor,
+                        Relation::AtLeast,
+                        1.0,
+                        note,
+                    );
                 }
             }
         }
+    }
+
+    /// How much longer a peer takes than a table, and how far apart the processors were meanwhile.
+    fn duel(
+        &self,
+        workload: Workload,
+        processes: u32,
+        peer: RowName,
+        table: RowName,
+    ) -> (Option<Known>, Option<String>) {
+        let duel = self.run.duel(workload, processes, peer, table);
+        let note = duel.and_then(|(record, _)| record.transfer).map(distance);
+        (duel.map(|(_, known)| known), note)
     }
 
     /// Old tables beside new ones, which lie in other places.
@@ -195,7 +225,14 @@ impl Judge<'_> {
                 });
                 let note =
                     found.map(|churn| format!("own first tenth {:.2}x", churn.against_own_first));
-                self.blurred(&text, known, Relation::AtMost, 1.1, note);
+                self.blurred(
+                    &text,
+                    (Workload::RustlsTls13, processes),
+                    known,
+                    Relation::AtMost,
+                    1.1,
+                    note,
+                );
             }
         }
     }
@@ -217,9 +254,15 @@ impl Judge<'_> {
         for workload in [Workload::Read, Workload::RustlsTls13] {
             for (processes, bound) in [(1, 1.6), (2, 1.3)] {
                 let text = format!("time against mutex_slab, {}, p{processes}", workload.name());
-                let slab = RowName::MutexSlab;
-                let factor = self.run.factor(workload, processes, RowName::Chained, slab);
-                self.blurred(&text, factor, Relation::AtMost, bound, None);
+                let (ours, slab) = (RowName::Chained, RowName::MutexSlab);
+                let (factor, note) = match processes {
+                    1 => (self.run.factor(workload, 1, ours, slab), None),
+                    _ => {
+                        let (factor, note) = self.duel(workload, processes, slab, ours);
+                        (factor.map(Known::inverse), note)
+                    }
+                };
+                self.blurred(&text, (workload, processes), factor, Relation::AtMost, bound, note);
             }
         }
     }
@@ -228,20 +271,22 @@ impl Judge<'_> {
         for (workload, bound) in [(Workload::Read, 1.5), (Workload::RustlsTls13, 2.0)] {
             let text = format!("time against cas_bucket, {}, p1", workload.name());
             let factor = self.run.factor(workload, 1, RowName::RobinHood, OURS);
-            self.blurred(&text, factor, Relation::AtMost, bound, None);
+            self.blurred(&text, (workload, 1), factor, Relation::AtMost, bound, None);
         }
     }
 
-    /// A goal for what is no better known than the run can resolve.
+    /// A goal for what is no better known than the run can resolve in a workload.
     fn blurred(
         &mut self,
         text: &str,
+        (workload, processes): (Workload, u32),
         known: Option<Known>,
         relation: Relation,
         bound: f64,
         note: Option<String>,
     ) {
-        let known = known.map(|known| known.blurred(self.blur));
+        let blur = self.run.resolution(workload, processes);
+        let known = known.map(|known| known.blurred(blur));
         self.sharp(text, known, relation, bound, note);
     }
 
@@ -318,28 +363,41 @@ mod tests {
     }
 
     #[test]
-    fn what_a_limit_differs_from_itself_blurs_every_verdict() {
-        let mut itself = record(Workload::Read, RowName::LimitRead, 1, 1.25);
-        itself.limit = RowName::LimitRead;
-        let records = [record(Workload::Read, OURS, 1, 1.8), itself];
-        assert!((Run(&records).resolution() - 0.25).abs() < 1e-9);
-        assert_eq!(verdict_of(&goals(&records), LOOP), Verdict::Inconclusive);
+    fn what_a_limit_differs_from_itself_blurs_the_verdicts_of_its_workload() {
+        let itself = |workload, ratio| Record {
+            limit: RowName::LimitRead,
+            ratio_low: ratio,
+            ..record(workload, RowName::LimitRead, 1, ratio)
+        };
+        let judged = |ratio, other| {
+            let others = [itself(Workload::Read, ratio), itself(Workload::Read1e6, other)];
+            let records = [vec![record(Workload::Read, OURS, 1, 1.8)], others.to_vec()].concat();
+            (Run(&records).resolution(Workload::Read, 1), verdict_of(&goals(&records), LOOP))
+        };
+        let (resolution, verdict) = judged(1.25, 1.0);
+        assert!((resolution - 0.2625).abs() < 0.001 && verdict == Verdict::Inconclusive);
+        assert_eq!(judged(1.0, 1.25).1, Verdict::NotMet);
+        let alone = [itself(Workload::Read1e6, 1.25)];
+        assert!((Run(&alone).resolution(Workload::Read, 1) - 0.2625).abs() < 0.001);
     }
 
     #[test]
-    fn an_inconclusive_cell_never_meets_a_goal() {
-        let mut fast = record(Workload::Read, OURS, 1, 1.1);
-        fast.conclusive = false;
-        assert_eq!(verdict_of(&goals(&[fast]), LOOP), Verdict::Inconclusive);
+    fn a_cell_of_too_few_pairs_or_placements_never_meets_a_goal() {
+        let fast = record(Workload::Read, OURS, 1, 1.1);
+        let verdict = |fast: Record| verdict_of(&goals(&[fast]), LOOP);
+        assert_eq!(verdict(fast.clone()), Verdict::Met);
+        assert_eq!(verdict(Record { pairs: 29, ..fast.clone() }), Verdict::Inconclusive);
+        assert_eq!(verdict(Record { placements: 5, ..fast }), Verdict::Inconclusive);
     }
 
     #[test]
     fn peers_are_compared_in_the_same_cell_and_the_losses_are_listed() {
         let records = [
             record(Workload::Read, OURS, 2, 1.5),
-            record(Workload::Read, RowName::MutexSlab, 2, 7.5),
+            duel(RowName::MutexSlab, 5.0),
             record(Workload::Read, RowName::Papaya, 2, 1.2),
             record(Workload::Read, RowName::Papaya, 1, 0.1),
+            duel(RowName::Papaya, 0.8),
         ];
         let goals = goals(&records);
         assert_eq!(verdict_of(&goals, "faster than mutex_slab, read"), Verdict::Met);
@@ -350,24 +408,44 @@ mod tests {
         assert!((ahead[0].1 - 1.25).abs() < 1e-9);
     }
 
+    /// Look-ups of a peer that take so many times what they take in the default table.
+    fn duel(peer: RowName, ratio: f64) -> Record {
+        Record { limit: OURS, ..record(Workload::Read, peer, 2, ratio) }
+    }
+
+    #[test]
+    fn a_mutex_is_compared_with_in_alternation_and_cells_do_not_count() {
+        let verdict =
+            |records: &[Record]| verdict_of(&goals(records), "faster than mutex_slab, read");
+        let cells = [
+            record(Workload::Read, OURS, 2, 1.5),
+            record(Workload::Read, RowName::MutexSlab, 2, 75.0),
+        ];
+        assert_eq!(verdict(&cells), Verdict::NotMeasured);
+        let with = |ratio| [cells.to_vec(), vec![duel(RowName::MutexSlab, ratio)]].concat();
+        assert_eq!(verdict(&with(5.0)), Verdict::Met);
+        assert_eq!(verdict(&with(4.0)), Verdict::Inconclusive);
+        assert_eq!(verdict(&with(3.0)), Verdict::NotMet);
+    }
+
     #[test]
     fn cells_of_processors_that_have_moved_are_known_to_a_factor_of_two() {
         let at = |ns: f64| Some(Transfer { ns, least_ns: ns, most_ns: ns });
-        let verdict = |ours, slabs, ratio| {
+        let verdict = |ours, peers, ratio| {
             let cell = |table, ratio, transfer| Record {
                 transfer,
                 ..record(Workload::Read, table, 2, ratio)
             };
-            let records = [cell(OURS, 1.5, ours), cell(RowName::MutexSlab, ratio, slabs)];
-            verdict_of(&goals(&records), "faster than mutex_slab, read")
+            let records = [cell(OURS, 1.5, ours), cell(RowName::Lmdb, ratio, peers)];
+            verdict_of(&goals(&records), "ahead of lmdb, read, p2")
         };
-        assert_eq!(verdict(at(21.0), at(22.0), 7.5), Verdict::Met);
-        assert_eq!(verdict(at(150.0), at(160.0), 3.0), Verdict::NotMet);
-        assert_eq!(verdict(at(21.0), at(150.0), 7.5), Verdict::Inconclusive);
-        assert_eq!(verdict(at(150.0), at(21.0), 3.0), Verdict::Inconclusive);
-        assert_eq!(verdict(at(21.0), at(150.0), 18.0), Verdict::Met);
-        assert_eq!(verdict(at(21.0), at(150.0), 2.0), Verdict::NotMet);
-        assert_eq!(verdict(None, None, 7.5), Verdict::Met);
+        assert_eq!(verdict(at(21.0), at(22.0), 1.8), Verdict::Met);
+        assert_eq!(verdict(at(150.0), at(160.0), 1.3), Verdict::NotMet);
+        assert_eq!(verdict(at(21.0), at(150.0), 2.0), Verdict::Inconclusive);
+        assert_eq!(verdict(at(150.0), at(21.0), 1.0), Verdict::Inconclusive);
+        assert_eq!(verdict(at(21.0), at(150.0), 4.0), Verdict::Met);
+        assert_eq!(verdict(at(21.0), at(150.0), 0.5), Verdict::NotMet);
+        assert_eq!(verdict(None, None, 1.8), Verdict::Met);
     }
 
     #[test]

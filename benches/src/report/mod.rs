@@ -13,8 +13,10 @@ use crate::churn::Churn;
 use crate::footprint::Footprint;
 use crate::goals::{Evidence, Goal, Heading, Run, judge};
 use crate::machine::Machine;
+use crate::pairs::PLACEMENTS;
 use crate::results::Record;
 use crate::row::RowName;
+use crate::transfer::Transfer;
 use crate::workload::Workload;
 
 /// What a run gave.
@@ -57,10 +59,12 @@ impl Report {
     }
 
     /// What `results.json` holds: a record a cell, and behind these, each with its `kind`, what is
-    /// no cell.
+    /// no cell: duels, whose `limit` is the other table, churns, memory, goals.
     fn results(&self) -> serde_json::Result<Vec<Value>> {
         let mut results = Vec::new();
-        for record in &self.records {
+        let (cells, duels): (Vec<&Record>, Vec<&Record>) =
+            self.records.iter().partition(|record| record.limit.is_limit());
+        for record in cells {
             results.push(serde_json::to_value(record)?);
         }
         let mut add = |kind: &str, value: Value| {
@@ -68,6 +72,9 @@ impl Report {
             value["kind"] = json!(kind);
             results.push(value);
         };
+        for duel in duels {
+            add("duel", serde_json::to_value(duel)?);
+        }
         for churn in &self.churns {
             add("churn", serde_json::to_value(churn)?);
         }
@@ -87,9 +94,10 @@ impl Report {
             .filter(|&workload| self.records.iter().any(|record| record.workload == workload))
     }
 
-    /// Records of a workload.
+    /// Records of a workload's cells.
     fn of(&self, workload: Workload) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(move |record| record.workload == workload)
+        let of = self.records.iter().filter(move |record| record.workload == workload);
+        of.filter(|record| record.limit.is_limit())
     }
 
     /// The table for the terminal, with everything that is said in words.
@@ -113,11 +121,20 @@ impl Report {
 
     /// What two measurements of one thing differ by in this run.
     fn resolution(&self) -> String {
-        let share = Run(&self.records).resolution();
+        let run = Run(&self.records);
+        let same = self.records.iter().filter(|record| record.table == record.limit);
+        let shares: Vec<String> = same
+            .map(|record| {
+                let share = run.resolution(record.workload, record.processes);
+                let (workload, processes) = (record.workload.name(), record.processes);
+                format!("{workload} p{processes} {}", percent(share))
+            })
+            .collect();
         format!(
-            "limits paired with themselves tell differences above {} (5 % at least): \
-             smaller ones are no finding, and goals are judged with it",
-            percent(share)
+            "medians and intervals are over {PLACEMENTS} sets of tables, one after the other, and \
+             are widened before goals are judged by what the limit of the workload, paired with \
+             itself, differed from itself at most: {}",
+            shares.join(", ")
         )
     }
 
@@ -147,6 +164,29 @@ impl Report {
                     record.table.label(),
                     record.workload.name(),
                     record.processes
+                )
+            })
+            .collect()
+    }
+
+    /// A peer and a table window by window, a line a pair.
+    fn duels(&self) -> Vec<String> {
+        let duels = self.records.iter().filter(|record| !record.limit.is_limit());
+        duels
+            .map(|record| {
+                let distance = record.transfer.map_or_else(String::new, |transfer| {
+                    let Transfer { ns, least_ns, most_ns } = transfer;
+                    format!("; a line takes {ns:.0} ns ({least_ns:.0} to {most_ns:.0})")
+                });
+                format!(
+                    "{}, p{}: {} takes {:.2}x ({:.2}–{:.2}) as long as {}{distance}",
+                    record.workload.name(),
+                    record.processes,
+                    record.table.label(),
+                    record.ratio_to_limit,
+                    record.ratio_low,
+                    record.ratio_high,
+                    record.limit.label(),
                 )
             })
             .collect()
@@ -288,6 +328,9 @@ mod tests {
             }
         }
         records[1].conclusive = false;
+        let mut duel = record(Workload::RustlsTls13, RowName::MutexSlab, 2, 4.0);
+        duel.limit = RowName::CasBucket;
+        records.push(duel);
         Report {
             records,
             machine: Machine::here(),
@@ -310,6 +353,7 @@ mod tests {
             "avx2",
             "1234567 sessions",
             "41.5 bytes outside of blocks",
+            "rustls_tls13, p2: mutex_slab takes 4.00x (3.96–4.04) as long as cas_bucket",
             "NOT MET       churn, table 90 % full, p2",
             "NOT MET       memory an entry beyond key and value",
             "Figures of robin_hood",
@@ -335,9 +379,11 @@ mod tests {
         let (records, others): (Vec<Value>, Vec<Value>) =
             results.into_iter().partition(|result| result["kind"].is_null());
         let records: Vec<Record> = serde_json::from_value(Value::Array(records)).unwrap();
-        assert_eq!(records, report().records);
+        let cells = report().records.into_iter().filter(|record| record.limit.is_limit());
+        assert_eq!(records, cells.collect::<Vec<_>>());
         let of = |kind: &str| others.iter().filter(|other| other["kind"] == kind).count();
-        assert_eq!((of("churn"), of("memory"), of("goal")), (1, 1, report().goals().len()));
+        assert_eq!((of("duel"), of("churn"), of("memory")), (1, 1, 1));
+        assert_eq!(of("goal"), report().goals().len());
         let goal = others.iter().find(|other| other["verdict"] == "not_met").unwrap();
         assert!(goal["known"]["low"].is_number() && goal["bound"].is_number(), "{goal}");
         assert!(directory.path().join("index.html").exists());

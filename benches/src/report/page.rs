@@ -57,6 +57,8 @@ pub(super) fn html(report: &Report) -> Result<String, Box<dyn Error>> {
     let title = "Single look-ups beside a writer";
     list(&mut out, title, &report.beside_writer(), "Not measured.")?;
     list(&mut out, "Against cas_bucket, time of the others", &report.factors(), "Not measured.")?;
+    let title = "Peers and our tables, window by window";
+    list(&mut out, title, &report.duels(), "Not measured.")?;
     list(&mut out, "Churn", &report.churn_lines(), "Not run.")?;
     list(&mut out, "Memory an entry", &report.footprint_lines(), "Not measured.")?;
     list(&mut out, "Cells that failed", &report.failures, "None.")?;

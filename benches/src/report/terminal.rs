@@ -37,6 +37,8 @@ fn write_text(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     let title = "Against cas_bucket, time of the others (from ratios to the limit)";
     section(out, title, &report.factors())?;
+    let title = "Peers and our tables, window by window";
+    section(out, title, &or(report.duels(), "not measured"))?;
     let title = "Time of each of two workers beside the other, against alone (in alternation)";
     section(out, title, &report.scalings())?;
     let title = "Single look-ups beside a writer";

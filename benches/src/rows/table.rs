@@ -26,7 +26,7 @@ pub struct TableRow<D> {
     address: String,
 }
 
-impl<D: Design<Shared>> TableRow<D> {
+impl<D: Design<Shared> + 'static> TableRow<D> {
     fn options(site: &Site) -> TableOptions {
         TableOptions {
             entries: site.entries,
@@ -38,6 +38,25 @@ impl<D: Design<Shared>> TableRow<D> {
 
     fn create_in(memory: &Shared, options: &TableOptions) -> Result<D, SegmentError> {
         D::create(memory.clone(), options, &Environment::mapped(memory)?)
+    }
+
+    fn attach(address: &str) -> Result<Self, Fault> {
+        let failed = |error: SegmentError| Fault::setup(Self::NAME, "join", error);
+        // What another process calls its descriptor is opened here and handed over as one.
+        let memory = if address.starts_with("/proc/") {
+            let file = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(address)
+                .map_err(Fault::io("open the segment"))?;
+            MappedMemory::attach_descriptor(OwnedFd::from(file), &AttachOptions::default())
+        } else {
+            MappedMemory::attach(Path::new(address), &AttachOptions::default())
+        };
+        let memory = memory.map_err(failed)?;
+        let environment = Environment::mapped(&memory).map_err(failed)?;
+        let table = D::attach(memory.clone(), &environment).map_err(failed)?;
+        Ok(Self { table, memory, address: address.to_owned() })
     }
 }
 
@@ -71,22 +90,12 @@ impl<D: Design<Shared> + 'static> Row for TableRow<D> {
     }
 
     fn join(_site: &Site, address: &str) -> Result<Self, Fault> {
-        let failed = |error: SegmentError| Fault::setup(Self::NAME, "join", error);
-        // What another process calls its descriptor is opened here and handed over as one.
-        let memory = if address.starts_with("/proc/") {
-            let file = std::fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(address)
-                .map_err(Fault::io("open the segment"))?;
-            MappedMemory::attach_descriptor(OwnedFd::from(file), &AttachOptions::default())
-        } else {
-            MappedMemory::attach(Path::new(address), &AttachOptions::default())
-        };
-        let memory = memory.map_err(failed)?;
-        let environment = Environment::mapped(&memory).map_err(failed)?;
-        let table = D::attach(memory.clone(), &environment).map_err(failed)?;
-        Ok(Self { table, memory, address: address.to_owned() })
+        Self::attach(address)
+    }
+
+    /// Beside a peer of threads: as another process would, in this one.
+    fn share(&self) -> Option<Self> {
+        Self::attach(&self.address).ok()
     }
 
     fn facts(&self) -> Vec<String> {
