@@ -23,7 +23,7 @@ pub const PROCESSES_VARIABLE: &str = "SHM_BENCH_PROCESSES";
 pub const HELP: &str = "\
 What does a TLS server pay for a cache operation, and how far is that from what the memory allows?
 
-  cargo bench                                  everything: about 6 minutes after the build
+  cargo bench                                  everything: about 8 minutes after the build
   cargo bench --bench comparison -- --quick    fewer cells, shorter, smaller tables: about a minute
   cargo bench --bench comparison -- cas_bucket cells whose id matches, as criterion does
   cargo bench --bench comparison -- '^rustls_tls13/.*/p2$'
