@@ -303,6 +303,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     /// `None`: the line that claimed the block died naming it still, and recovery found it unlinked
     /// and took it.
     #[inline(always)]
+    #[must_use = "a block that was retired is reclaimed by who did"]
     pub fn retire(&self, intended: Intended) -> Option<Retired> {
         let retired = self.outlived(intended);
         // ORDERING(B3): acquire-release, so that who finds it out of use finds it unlinked.
