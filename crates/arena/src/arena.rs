@@ -261,8 +261,8 @@ impl<M: Memory> Arena<M> {
     /// another shape in its error would be taken apart and put together in memory.
     #[inline(always)]
     pub fn try_lease(&self) -> Option<Lease<'_, M>> {
-        let hold = match self.pool.take(thread_hint()) {
-            Some(hold) if hold.line().is_some() => hold,
+        let (hold, number) = match self.pool.take(thread_hint()) {
+            Some(hold) if let Some(number) = hold.line() => (hold, number),
             other => {
                 drop(other);
                 self.hold_any()?
@@ -271,8 +271,7 @@ impl<M: Memory> Arena<M> {
         if self.is_disowned() {
             return None;
         }
-        let number = hold.line().unwrap_or(0);
-        Some(Lease::new(self, hold, number))
+        Lease::new(self, hold, number)
     }
 
     /// Why no line could be leased.
@@ -288,7 +287,7 @@ impl<M: Memory> Arena<M> {
 
     /// Waits for a place of the pool, and sees to it that it has a line.
     #[cold]
-    fn hold_any(&self) -> Option<Hold<'_>> {
+    fn hold_any(&self) -> Option<(Hold<'_>, u32)> {
         let identity = self.acting_identity().ok()?;
         let backoff = Backoff::new();
         for _ in 0..LEASE_TURNS_MAX {
@@ -296,8 +295,8 @@ impl<M: Memory> Arena<M> {
                 let Some(hold) = self.pool.take(thread_hint() + turn) else {
                     continue;
                 };
-                if hold.line().is_some() || self.own_line(identity, &hold) {
-                    return Some(hold);
+                if let Some(number) = hold.line().or_else(|| self.own_line(identity, &hold)) {
+                    return Some((hold, number));
                 }
             }
             self.memory.spin(&backoff);
@@ -306,9 +305,9 @@ impl<M: Memory> Arena<M> {
     }
 
     /// Gives a place in the pool a line of the segment: one that is nobody's, or else an orphan,
-    /// which is unsettled. `false`: there is none.
+    /// which is unsettled; gives its number. `None`: there is none.
     #[cold]
-    fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> bool {
+    fn own_line(&self, identity: Identity, hold: &Hold<'_>) -> Option<u32> {
         let lines = self.layout.geometry().lines;
         // Neighbours in the table of lines are often taken at once: start apart.
         let first = identity.record.0.wrapping_mul(7) % lines;
@@ -321,15 +320,13 @@ impl<M: Memory> Arena<M> {
                 self.orphan(number).is_some_and(|owner| self.own(number, owner, identity))
             })
         });
-        let Some(taken) = taken else {
-            return false;
-        };
+        let taken = taken?;
         let line = Line(self.layout.line(taken));
         let added = self.memory.load(line.added(), Load::Relaxed);
         hold.set_line(taken, added, self.memory.load(line.removed(), Load::Relaxed));
         // A line that was given back names nothing, and settling it finds nothing.
         hold.set_unsettled();
-        true
+        Some(taken)
     }
 
     /// Takes a line from this owner.
@@ -408,8 +405,9 @@ impl<M: Memory> Arena<M> {
         for place in 0..self.pool.places() {
             if let Some(hold) = self.pool.take(place)
                 && let Some(number) = hold.line().filter(|_| !hold.is_unsettled())
+                && let Some(lease) = Lease::new(self, hold, number)
             {
-                Lease::new(self, hold, number).release_spares();
+                lease.release_spares();
             }
         }
     }
@@ -426,8 +424,10 @@ impl<M: Memory> Arena<M> {
             let Some(hold) = self.pool.take(place).filter(|hold| !hold.is_unsettled()) else {
                 return;
             };
-            if let Some(number) = hold.line() {
-                Lease::new(&self, hold, number).release_spares();
+            if let Some(number) = hold.line()
+                && let Some(lease) = Lease::new(&self, hold, number)
+            {
+                lease.release_spares();
                 let owner = Line(self.layout.line(number)).owner();
                 self.memory.store(owner, 0, Store::Release);
             }

@@ -162,22 +162,23 @@ impl BlockWord {
 
     /// Kept by this line for its next claim.
     pub const fn kept_by(self, owner: u32) -> Self {
-        self.with(self.generation(), BlockState::Used, owner)
+        self.with(BlockState::Used, owner)
     }
 
     /// Out of use, to be wiped and freed by this line; no earlier observation matches any more.
     pub const fn drained_by(self, owner: u32) -> Self {
-        self.with(self.generation().wrapping_add(1), BlockState::Drain, owner)
+        // What a generation has too much leaves the word: it is the upper end.
+        Self(self.0.wrapping_add(1 << Self::GENERATION_SHIFT)).with(BlockState::Drain, owner)
     }
 
     /// Taken from the free blocks by this line, which does not use it and lets it go.
     pub const fn withheld_by(self, owner: u32) -> Self {
-        self.with(self.generation(), BlockState::Drain, owner)
+        self.with(BlockState::Drain, owner)
     }
 
     /// Handed from a dead owner to this line.
     pub const fn inherited_by(self, owner: u32) -> Self {
-        self.with(self.generation(), BlockState::Drain, owner)
+        self.with(BlockState::Drain, owner)
     }
 
     /// Nobody's, and no block's: the granule may start another one.
@@ -185,8 +186,9 @@ impl BlockWord {
         Self::new(self.generation(), BlockState::Free, 0)
     }
 
-    const fn with(self, generation: u64, state: BlockState, owner: u32) -> Self {
-        Self(Self::new(generation, state, owner).0 | self.0 & Self::START_MASK)
+    const fn with(self, state: BlockState, owner: u32) -> Self {
+        let kept = Self::GENERATION_MASK << Self::GENERATION_SHIFT | Self::START_MASK;
+        Self(self.0 & kept | Self::new(0, state, owner).0)
     }
 }
 
@@ -214,6 +216,7 @@ impl SizeClass {
     pub const UNITS_MAX: u32 = 1024;
 
     /// The smallest class that holds this many units, if there is one.
+    #[inline]
     pub const fn holding(units: u32) -> Option<Self> {
         if units > Self::UNITS_MAX {
             return None;

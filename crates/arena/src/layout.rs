@@ -302,9 +302,9 @@ impl Layout {
     /// such unit. Takes any bit pattern.
     #[inline]
     pub fn slab_of(&self, block: Block) -> Option<(u32, u32)> {
-        let unit = block.unit().checked_sub(self.first_unit)?;
-        let slab = unit >> self.slab_shift;
-        (slab < self.geometry.slabs).then_some((slab, unit & (self.geometry.slab_units - 1)))
+        let unit = block.unit().wrapping_sub(self.first_unit);
+        (unit < self.units)
+            .then_some((unit >> self.slab_shift, unit & (self.geometry.slab_units - 1)))
     }
 
     /// Whether a block can start here, which then has at least one unit. Takes any bit pattern.

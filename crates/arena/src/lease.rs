@@ -28,9 +28,12 @@
 //!
 //! `verification/orderings.toml` has each access, weakened: what failed, or why nothing does.
 
+use std::mem::ManuallyDrop;
+
 use crate::arena::Arena;
 use crate::block::{Block, BlockState, BlockWord, SizeClass, UNIT_WORDS};
 use crate::layout::Layout;
+use crate::line::LineToWrite;
 use crate::liveness::RecordIndex;
 use crate::memory::{Fence, Load, Memory, Offset, Rmw, Store};
 use crate::participant::Line;
@@ -155,20 +158,35 @@ pub struct Retired {
 
 /// Sees to blocks on behalf of one operation. Everything it claims is named in its line first.
 ///
-/// Four words that do not change: what successive operations hand on lies in the pool. So it stays
-/// in registers, and nothing of it has to be read back from where it was just written.
+/// Words that do not change: what successive operations hand on lies in the pool. So it stays in
+/// registers, and nothing of it has to be read back from where it was just written.
 #[derive(Debug)]
 pub struct Lease<'a, M: Memory> {
     pub(crate) arena: &'a Arena<M>,
     pub(crate) hold: Hold<'a>,
     line: Line,
+    /// The words of the line, in two cache lines: what is being done, and the spares.
+    doing: LineToWrite<'a, M>,
+    spares: LineToWrite<'a, M>,
     number: u64,
 }
 
 impl<'a, M: Memory> Lease<'a, M> {
+    /// `None`: the memory has no such line, or must not be written.
     #[inline(always)]
-    pub(crate) fn new(arena: &'a Arena<M>, hold: Hold<'a>, number: u32) -> Self {
-        Self { arena, hold, line: Line(arena.layout().line(number)), number: number.into() }
+    pub(crate) fn new(arena: &'a Arena<M>, hold: Hold<'a>, number: u32) -> Option<Self> {
+        let line = Line(arena.layout().line(number));
+        let doing = arena.memory().line_to_write(line.owner())?;
+        let spares = arena.memory().line_to_write(line.spares())?;
+        Some(Self { arena, hold, line, doing, spares, number: number.into() })
+    }
+
+    /// The same lease at an address of its own: what leaves the fast path takes the address of this
+    /// one, and the lease itself stays in registers.
+    #[inline(always)]
+    pub(crate) fn aside(&self) -> ManuallyDrop<Self> {
+        let Self { arena, ref hold, line, doing, spares, number } = *self;
+        ManuallyDrop::new(Self { arena, hold: hold.aside(), line, doing, spares, number })
     }
 
     /// Number of the line.
@@ -197,7 +215,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub fn claim(&self, class: SizeClass) -> Result<Claimed, NoBlock> {
         let claimed = match self.hold.spare_of(class.units()) {
             Some(spare) => Claimed::from_words(spare),
-            None => self.claim_free(class)?,
+            None => self.aside().claim_free(class)?,
         };
         // ORDERING(B2): release, pairs with the acquire fence of a reader that still copies from
         // this block's last life.
@@ -230,13 +248,11 @@ impl<'a, M: Memory> Lease<'a, M> {
 
     /// Units that a block has, by the class of its slab; never more than the slab has left.
     #[inline(always)]
-    fn units_of(&self, block: Block) -> u32 {
-        let Some((slab, before)) = self.layout().slab_of(block) else {
-            return 0;
-        };
+    fn units_of(&self, block: Block) -> Option<u32> {
+        let (slab, before) = self.layout().slab_of(block)?;
         let served = self.memory().load(self.layout().slab_word(slab), Load::Relaxed);
         let units = SizeClass::from_index(served.wrapping_sub(1)).map_or(0, SizeClass::units);
-        units.min(self.layout().geometry().slab_units - before)
+        Some(units.min(self.layout().geometry().slab_units - before))
     }
 
     /// Where the word of a block of the index lies, and brings it near. `None`: no block starts
@@ -245,7 +261,7 @@ impl<'a, M: Memory> Lease<'a, M> {
     pub fn locate(&self, block: Block) -> Option<Located> {
         let at = self.layout().block_word(block)?;
         self.memory().prefetch_to_write(at, 1);
-        Some(Located { block, at, units: self.units_of(block) })
+        Some(Located { block, at, units: self.units_of(block)? })
     }
 
     /// The same of the block whose word has this number, if a used one starts there.
@@ -254,21 +270,22 @@ impl<'a, M: Memory> Lease<'a, M> {
         let at = self.layout().numbered_block_word(number);
         let start = BlockWord::from_bits(self.memory().load(at, Load::Relaxed)).start();
         let block = self.layout().block_in(number, start)?;
-        Some(Located { block, at, units: self.units_of(block) })
+        Some(Located { block, at, units: self.units_of(block)? })
     }
 
     /// After publication: the block is the index's from here on, and that of whoever unlinks it.
     #[inline(always)]
     pub fn published(&self, claimed: Claimed) {
-        let named = match claimed.spare() {
+        match claimed.spare() {
             Some(number) => {
                 self.hold.clear_spare(number);
-                self.line.spare_block(number)
+                // ORDERING(B7): release, after the store of the index that made the intent
+                // needless.
+                self.spares.store(number, 0, Store::Release);
             }
-            None => self.line.new_block(),
-        };
-        // ORDERING(B7): release, after the store of the index that made the intent needless.
-        self.memory().store(named, 0, Store::Release);
+            // ORDERING(B7): release, likewise.
+            None => self.doing.store(Line::NEW_BLOCK, 0, Store::Release),
+        }
     }
 
     /// Names a block that the next step of the index may unlink. `None`: the block is not in use,
@@ -286,15 +303,15 @@ impl<'a, M: Memory> Lease<'a, M> {
             return None;
         }
         // The generation first: the block is not named before its generation is there.
-        self.memory().store(self.line.old_generation(), seen.generation(), Store::Relaxed);
-        self.memory().store(self.line.old_block(), block.unit().into(), Store::Release);
+        self.doing.store(Line::OLD_GENERATION, seen.generation(), Store::Relaxed);
+        self.doing.store(Line::OLD_BLOCK, block.unit().into(), Store::Release);
         Some(Intended { located, seen })
     }
 
     /// Withdraws the intent to unlink.
     #[inline(always)]
     pub fn withdraw(&self) {
-        self.memory().store(self.line.old_block(), 0, Store::Release);
+        self.doing.store(Line::OLD_BLOCK, 0, Store::Release);
     }
 
     /// After unlinking: takes the block out of use. What is left to the caller: the index may now
@@ -310,14 +327,14 @@ impl<'a, M: Memory> Lease<'a, M> {
         if self.step(retired.at, intended.seen, retired.word) {
             return Some(retired);
         }
-        self.recovered(retired);
+        self.aside().recovered(retired.kept);
         None
     }
 
     #[cold]
-    fn recovered(&self, retired: Retired) {
-        if let Some(number) = retired.kept {
-            self.memory().store(self.line.spare_block(number), 0, Store::Release);
+    fn recovered(&self, kept: Option<u32>) {
+        if let Some(number) = kept {
+            self.spares.store(number, 0, Store::Release);
         }
         self.withdraw();
     }
@@ -347,8 +364,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let kept = self.hold.room_for(units);
         let word = match kept {
             Some(number) => {
-                let named = self.line.spare_block(number);
-                self.memory().store(named, block.unit().into(), Store::Relaxed);
+                self.spares.store(number, block.unit().into(), Store::Relaxed);
                 drained.kept_by(self.number())
             }
             None => drained,
@@ -367,7 +383,7 @@ impl<'a, M: Memory> Lease<'a, M> {
                 self.wipe(block, words);
                 self.hold.set_spare(number, Claimed::kept(block, units, number, word));
             }
-            None => self.wipe_retired(block, at, word, words),
+            None => self.aside().wipe_retired(block, at, word, words),
         }
         self.withdraw();
     }
@@ -398,7 +414,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         }
         self.recycle(claimed, at, drained, words);
         if spare.is_none() {
-            self.memory().store(self.line.new_block(), 0, Store::Release);
+            self.doing.store(Line::NEW_BLOCK, 0, Store::Release);
         }
     }
 
@@ -409,8 +425,7 @@ impl<'a, M: Memory> Lease<'a, M> {
         let Some(number) = claimed.spare().or_else(|| self.hold.room_for(units)) else {
             return self.free(block, at, word);
         };
-        let named = self.line.spare_block(number);
-        self.memory().store(named, block.unit().into(), Store::Relaxed);
+        self.spares.store(number, block.unit().into(), Store::Relaxed);
         let kept = word.kept_by(self.number());
         if self.step(at, word, kept) {
             self.hold.set_spare(number, Claimed::kept(block, units, number, kept));
@@ -468,7 +483,7 @@ impl<'a, M: Memory> Lease<'a, M> {
             if self.step_of(spare.block(), spare.word, drained) {
                 self.wipe_and_free(spare.block(), drained);
             }
-            self.memory().store(self.line.spare_block(number), 0, Store::Release);
+            self.spares.store(number, 0, Store::Release);
         }
     }
 
@@ -520,14 +535,10 @@ impl<'a, M: Memory> Lease<'a, M> {
     #[inline(always)]
     pub fn count(&self, added: u64, removed: u64) {
         if added != 0 {
-            self.memory().store(self.line.added(), self.hold.count_added(added), Store::Release);
+            self.doing.store(Line::ADDED, self.hold.count_added(added), Store::Release);
         }
         if removed != 0 {
-            self.memory().store(
-                self.line.removed(),
-                self.hold.count_removed(removed),
-                Store::Release,
-            );
+            self.doing.store(Line::REMOVED, self.hold.count_removed(removed), Store::Release);
         }
     }
 }

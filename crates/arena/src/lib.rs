@@ -131,7 +131,7 @@ pub use mapped::{
 };
 #[doc = include_str!("limits.md")]
 pub mod finite {}
-pub use line::Line;
+pub use line::{Line, LineToWrite};
 pub use memory::{Backoff, Fence, Load, Memory, Offset, Rmw, Store};
 pub use participant::Identity;
 pub use recover::{Recovered, Recoveries};

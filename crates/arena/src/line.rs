@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::memory::{Load, Memory, Offset};
+use crate::memory::{Load, Memory, Offset, Store};
 use crate::words::{self, Word};
 
 /// Eight words of a memory, which were found to lie in it: their loads are not checked any more.
@@ -72,5 +72,44 @@ impl<M: Memory> Line<'_, M> {
 impl<M> fmt::Debug for Line<'_, M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Line({:?})", self.at)
+    }
+}
+
+/// A line of a memory that may be written.
+pub struct LineToWrite<'a, M>(Line<'a, M>);
+
+impl<M> Clone for LineToWrite<'_, M> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for LineToWrite<'_, M> {}
+
+impl<'a, M> LineToWrite<'a, M> {
+    /// Its memory has been found to be writable.
+    #[inline(always)]
+    pub(crate) const fn of(line: Line<'a, M>) -> Self {
+        Self(line)
+    }
+}
+
+impl<M: Memory> LineToWrite<'_, M> {
+    /// Writes one of the eight words, by its number, of which the lowest three bits count.
+    #[inline(always)]
+    #[track_caller]
+    pub fn store(self, number: u32, value: u64, order: Store) {
+        let number = u64::from(number & 7);
+        match self.0.words {
+            Some(words) => words::store(words, Offset::new(number), value, order),
+            None => self.0.memory.store(self.0.at + number, value, order),
+        }
+    }
+}
+
+impl<M> fmt::Debug for LineToWrite<'_, M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "LineToWrite({:?})", self.0.at)
     }
 }

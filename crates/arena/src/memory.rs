@@ -19,7 +19,7 @@
 use std::fmt;
 use std::ops::Add;
 
-use crate::line::Line;
+use crate::line::{Line, LineToWrite};
 
 /// Distance from the start of a segment, in words of eight bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -250,6 +250,16 @@ pub trait Memory: fmt::Debug + Send + Sync {
         Self: Sized,
     {
         (at.word().is_multiple_of(8) && self.contains(at, 64)).then(|| Line::by_words(self, at))
+    }
+
+    /// The same of a memory that may be written; `None` also where it may not.
+    #[inline(always)]
+    fn line_to_write(&self, at: Offset) -> Option<LineToWrite<'_, Self>>
+    where
+        Self: Sized,
+    {
+        let line = self.line(at)?;
+        self.is_writable().then(|| LineToWrite::of(line))
     }
 
     /// Asks the processor to bring these words near; no effect on any value.

@@ -113,41 +113,56 @@ impl Identity {
 pub(crate) struct Line(pub(crate) Offset);
 
 impl Line {
+    pub(crate) const NEW_BLOCK: u32 = 1;
+    pub(crate) const OLD_BLOCK: u32 = 2;
+    pub(crate) const OLD_GENERATION: u32 = 3;
+    pub(crate) const ADDED: u32 = 6;
+    pub(crate) const REMOVED: u32 = 7;
+
     pub(crate) fn owner(self) -> Offset {
         self.0
     }
 
     pub(crate) fn new_block(self) -> Offset {
-        self.0 + 1
+        self.word(Self::NEW_BLOCK)
     }
 
     pub(crate) fn old_block(self) -> Offset {
-        self.0 + 2
+        self.word(Self::OLD_BLOCK)
     }
 
     pub(crate) fn old_generation(self) -> Offset {
-        self.0 + 3
+        self.word(Self::OLD_GENERATION)
     }
 
     pub(crate) fn reaped_block(self) -> Offset {
-        self.0 + 4
+        self.word(4)
     }
 
     pub(crate) fn reclassed(self) -> Offset {
-        self.0 + 5
+        self.word(5)
     }
 
     pub(crate) fn added(self) -> Offset {
-        self.0 + 6
+        self.word(Self::ADDED)
     }
 
     pub(crate) fn removed(self) -> Offset {
-        self.0 + 7
+        self.word(Self::REMOVED)
+    }
+
+    fn word(self, number: u32) -> Offset {
+        self.0 + u64::from(number)
+    }
+
+    /// Where the spares start: they are a cache line of their own.
+    pub(crate) fn spares(self) -> Offset {
+        self.word(8)
     }
 
     /// The spare of this number, below [`SPARES_MAX`].
     pub(crate) fn spare_block(self, number: u32) -> Offset {
-        self.0 + (8 + u64::from(number))
+        self.spares() + u64::from(number)
     }
 
     /// All words that name a block, where a line may keep so many spares: what is being done comes

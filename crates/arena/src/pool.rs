@@ -93,6 +93,12 @@ pub(crate) type SpareWords = [u64; 2];
 const MANY_UNITS_MAX: u32 = 32;
 
 impl Hold<'_> {
+    /// Another name of the same hold, which is not to be dropped.
+    #[inline(always)]
+    pub(crate) fn aside(&self) -> Self {
+        Self(self.0)
+    }
+
     /// The line of the segment, once there is one.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a line and 1 was stored there")]

@@ -281,7 +281,7 @@ impl Plan {
         for (seed, known) in (1..).zip(catalogue::KNOWN) {
             let scenario = known.scenario();
             let (preemptions, limit) = match self.tier {
-                Tier::Quick => (2, 1_500),
+                Tier::Quick => (2, 2_500),
                 Tier::Deep => (3, 500_000),
             };
             checks.push(self.enumerate(scenario.clone(), EngineKind::Loom, preemptions, limit));

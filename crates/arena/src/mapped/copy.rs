@@ -101,19 +101,24 @@ impl Lanes {
     pub(super) fn write(self, target: &[Word], bytes: &[u8]) {
         let length = bytes.len();
         debug_assert_eq!(target.len(), length.div_ceil(8));
+        // One question after the other: a branch for each is predicted, and their answers need not
+        // be put together.
+        #[cfg(target_arch = "x86_64")]
+        if length == 32 {
+            if self == Self::Words {
+                return self.write_any(target, bytes);
+            }
+            let start = target.as_ptr().cast_mut().cast();
+            // SAFETY: `target` and `bytes` have 32 bytes, two lanes of 16, which every x86-64 has;
+            // the words may be accessed by anybody at the same time.
+            return unsafe { x86::copy_32(bytes.as_ptr(), start) };
+        }
         #[cfg(target_arch = "x86_64")]
         if self == Self::Avx512 && is_four_lanes(length) {
             let start = target.as_ptr().cast_mut().cast();
-            // SAFETY: `target` and `bytes` have `length` bytes, a multiple of 8 between two and
-            // four lanes; the words may be accessed by anybody at the same time. The value of
-            // `self` proves that the processor has the lanes.
+            // SAFETY: likewise, of `length` bytes, a multiple of 8 between two and four lanes. The
+            // value of `self` proves that the processor has the lanes.
             return unsafe { x86::copy_four_lanes(bytes.as_ptr(), start, length) };
-        }
-        #[cfg(target_arch = "x86_64")]
-        if self != Self::Words && length == 32 {
-            let start = target.as_ptr().cast_mut().cast();
-            // SAFETY: likewise, of two lanes of 16 bytes, which every x86-64 has.
-            return unsafe { x86::copy_32(bytes.as_ptr(), start) };
         }
         self.write_any(target, bytes);
     }
@@ -165,11 +170,19 @@ impl Lanes {
     pub(super) fn equals(self, source: &[Word], bytes: &[u8]) -> bool {
         debug_assert_eq!(source.len(), bytes.len().div_ceil(8));
         #[cfg(target_arch = "x86_64")]
-        if self == Self::Avx512 && bytes.len() == 32 {
+        if bytes.len() == 32 {
+            if self != Self::Avx512 {
+                return self.equals_any(source, bytes);
+            }
             // SAFETY: 32 bytes lie in `source` and in `bytes`. The value of `self` proves that the
             // processor has the lanes.
             return unsafe { !x86::differ_32(source.as_ptr().cast(), bytes.as_ptr()) };
         }
+        self.equals_any(source, bytes)
+    }
+
+    #[inline(never)]
+    fn equals_any(self, source: &[Word], bytes: &[u8]) -> bool {
         #[cfg(target_arch = "x86_64")]
         if bytes.len() >= 16 && self != Self::Words {
             let run = bytes.len() & !7;

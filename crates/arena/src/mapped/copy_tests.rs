@@ -5,7 +5,7 @@ use memmap2::MmapOptions;
 
 use super::Lanes;
 use crate::heap::HeapMemory;
-use crate::mapped::{MappedMemory, MappingOptions};
+use crate::mapped::{Access, AttachOptions, MappedMemory, MappingOptions};
 use crate::memory::{Load, Memory, Offset, Store};
 use crate::words::Word;
 
@@ -215,6 +215,34 @@ fn a_line_starts_at_each_eighth_word_and_gives_what_loads_give() {
             }
         }
     }
+}
+
+#[test]
+fn a_line_to_write_is_where_a_line_is_and_takes_what_stores_take() {
+    let (mapped, plain) = memories();
+    for at in (0..WORDS + 16).map(Offset::new) {
+        let by_words = plain.line_to_write(at);
+        for memory in &mapped {
+            let line = memory.line_to_write(at);
+            assert_eq!(line.is_some(), memory.line(at).is_some(), "{at:?}");
+            line.into_iter().for_each(|line| line.store(3, at.word(), Store::Release));
+        }
+        by_words.into_iter().for_each(|line| line.store(3, at.word(), Store::Release));
+    }
+    for memory in &mapped {
+        assert_eq!(content(memory), content(&plain));
+        assert_eq!(memory.load(Offset::new(11), Load::Relaxed), 8);
+    }
+}
+
+#[test]
+fn a_memory_that_must_not_be_written_has_no_line_to_write() {
+    let memory = MappedMemory::memfd("lines", 4096, &MappingOptions::default()).unwrap();
+    let descriptor = memory.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let options = AttachOptions { access: Access::ReadOnly, ..AttachOptions::default() };
+    let reader = MappedMemory::attach_descriptor(descriptor, &options).unwrap();
+    assert!(reader.line(Offset::new(0)).is_some());
+    assert!(reader.line_to_write(Offset::new(0)).is_none());
 }
 
 fn content_is_zero(memory: &MappedMemory) -> bool {

@@ -31,6 +31,7 @@ pub(super) struct Areas {
     mask_min: u64,
     exponent_min: u32,
     exponent_max: u32,
+    is_fixed: bool,
 }
 
 /// A bucket of some area, and how its slots are stamped for one key. Two words, which stay in
@@ -109,6 +110,7 @@ impl Areas {
             mask_min: (1 << exponent_min) - 1,
             exponent_min,
             exponent_max,
+            is_fixed: exponent_min == exponent_max,
         })
     }
 
@@ -123,7 +125,7 @@ impl Areas {
     /// Whether there is one size only.
     #[inline(always)]
     pub(super) const fn is_fixed(&self) -> bool {
-        self.exponent_min == self.exponent_max
+        self.is_fixed
     }
 
     /// Whether there is an area of this size.

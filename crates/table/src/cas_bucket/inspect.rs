@@ -209,7 +209,7 @@ impl<M: Memory> CasBucket<M> {
                 audit.find(format!("bucket {bucket} slot {number}: the key has another hash"));
             } else if let (_, matches) = self.load_matches(home)
                 && let Search::Found(first) = self.search(at, matches, &key, Near::ToRead)
-                && first.live_bit != 1 << number
+                && first.named.number != number
             {
                 audit.find(format!("bucket {bucket} slot {number}: the key is there twice"));
             }

@@ -13,11 +13,7 @@ use crate::entry::{EntryLine, EntryShape, EntryView, Near, check_key};
 /// An entry as a search saw it: true if the header is still the one that the search began with.
 #[derive(Debug)]
 pub(super) struct Found<'a, M> {
-    /// Where its slot is.
-    pub(super) at: Offset,
-    /// Bit of its slot in the header.
-    pub(super) live_bit: u32,
-    pub(super) slot: Slot,
+    pub(super) named: Named,
     /// What the entry claims, in the case of a damaged one more than there is.
     pub(super) shape: EntryShape,
     pub(super) entry: EntryView<'a, M>,
@@ -26,16 +22,25 @@ pub(super) struct Found<'a, M> {
 impl<M> Found<'_, M> {
     /// What is wrong with an entry whose value does not end inside the memory, and where.
     pub(super) const fn damaged_lengths(&self) -> (&'static str, u64) {
-        ("entry lengths", self.slot.block().offset().word())
+        ("entry lengths", self.named.slot.block().offset().word())
     }
 }
 
 /// A slot of a bucket, as it was read once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
-    at: Offset,
-    number: u32,
+    /// Where it is.
+    pub(super) at: Offset,
+    pub(super) number: u32,
     pub(super) slot: Slot,
+}
+
+impl Named {
+    /// Its bit in the header.
+    #[inline(always)]
+    pub(super) const fn live_bit(self) -> u32 {
+        1 << self.number
+    }
 }
 
 /// What a search saw.
@@ -121,7 +126,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// The same of a bucket whose first line, or what there is of it, is this one.
     #[inline(always)]
-    fn is_line_unchanged(line: Line<'_, M>, header: Header) -> bool {
+    pub(super) fn is_line_unchanged(line: Line<'_, M>, header: Header) -> bool {
         // ORDERING(R2): acquire fence, pairs with W1 and with the arena's B2 and B5.
         line.memory().fence(Fence::Acquire);
         line.load(0, Load::Relaxed) == header.bits()
@@ -146,8 +151,8 @@ impl<M: Memory> CasBucket<M> {
 
     /// The same for the slots of the first line alone.
     #[inline(always)]
-    pub(super) fn load_matches_of_first(&self, bucket: Bucket) -> (Header, u32) {
-        if self.slots.count < FIRST_SLOTS || self.memory().line(bucket.at).is_none() {
+    fn load_matches_of_first(&self, bucket: Bucket) -> (Header, u32) {
+        if self.has_few_slots() || self.memory().line(bucket.at).is_none() {
             return self.load_matches_of_few(bucket);
         }
         // ORDERING(R1): acquire, pairs with W2 and W3.
@@ -156,9 +161,39 @@ impl<M: Memory> CasBucket<M> {
         (header, matches >> 1 & self.slots.live(header) & ((1 << FIRST_SLOTS) - 1))
     }
 
+    /// Whether buckets do not fill their line: only in tables that are made so.
+    #[inline(always)]
+    pub(super) fn has_few_slots(&self) -> bool {
+        self.slots.count < FIRST_SLOTS
+    }
+
+    /// A look at the first line of a bucket, for an update: its header, and which of its words are
+    /// live and carry the tag. `None`: the bucket is not in use, or its line is none.
+    #[inline(always)]
+    pub(super) fn look_at_line(
+        &self,
+        bucket: Bucket,
+        is_of_few: bool,
+    ) -> Option<(Line<'_, M>, Header, u32)> {
+        let (line, header, named) = match is_of_few {
+            true => {
+                let (header, matches) = self.load_matches_of_few(bucket);
+                (Line::by_words(self.memory(), bucket.at), header, matches << 1)
+            }
+            false => {
+                let line = self.memory().line(bucket.at)?;
+                // ORDERING(R1): acquire, pairs with W2 and W3.
+                let (header, matches) = self.memory().load_and_match(bucket.at, bucket.stamp.tag());
+                let header = Header::from_bits(header);
+                (line, header, matches & header.live_words())
+            }
+        };
+        (self.is_open(header) && self.is_current(bucket)).then_some((line, header, named))
+    }
+
     /// Whether any slot beyond the first line is live.
     #[inline(always)]
-    fn has_rest(&self, header: Header) -> bool {
+    pub(super) fn has_rest(&self, header: Header) -> bool {
         self.slots.live(header) >> FIRST_SLOTS != 0
     }
 
@@ -197,7 +232,7 @@ impl<M: Memory> CasBucket<M> {
 
     /// What the first of these slots names: almost always the one.
     #[inline(always)]
-    pub(super) fn first_named(&self, at: Offset, matches: u32) -> Named {
+    fn first_named(&self, at: Offset, matches: u32) -> Named {
         let number = matches.trailing_zeros();
         self.named(self.slot_of(at, number), number)
     }
@@ -239,10 +274,9 @@ impl<M: Memory> CasBucket<M> {
     /// Compares the key with that of the entry which one slot of the bucket names, and which has
     /// been asked for.
     #[inline(always)]
-    pub(super) fn try_slot(&self, named: Named, key: &[u8]) -> Search<'_, M> {
-        let Named { at, number, slot } = named;
-        let Some(entry) = EntryView::new(&self.arena, slot.block()) else {
-            return Search::Damaged { what: "slot's block", word: at.word() };
+    fn try_slot(&self, named: Named, key: &[u8]) -> Search<'_, M> {
+        let Some(entry) = EntryView::new(&self.arena, named.slot.block()) else {
+            return Search::Damaged { what: "slot's block", word: named.at.word() };
         };
         let shape = entry.claimed_shape();
         if !entry.has_key(shape, key) {
@@ -251,7 +285,7 @@ impl<M: Memory> CasBucket<M> {
         // The same length, but known before the entry's first line has come: where the value starts
         // does not wait for it.
         let shape = EntryShape::new(key.len(), shape.value_bytes);
-        Search::Found(Found { at, live_bit: 1 << number, slot, shape, entry })
+        Search::Found(Found { named, shape, entry })
     }
 
     /// The `get` of the contract.
@@ -289,7 +323,7 @@ impl<M: Memory> CasBucket<M> {
     /// The same where a bucket may be out of use, or does not fill its line.
     fn look_once_at_any(&self, hash: u64, key: &[u8], value: &mut Vec<u8>) -> Result<Look, Error> {
         let bucket = self.likely_bucket(hash)?;
-        let line = match self.slots.count < FIRST_SLOTS {
+        let line = match self.has_few_slots() {
             true => Some(Line::by_words(self.memory(), bucket.at)),
             false => self.memory().line(bucket.at),
         };

@@ -9,7 +9,7 @@ use shm_arena::{Block, Claimed, Intended, Lease, Load, Located, Memory, Offset, 
 use super::areas::Bucket;
 use super::root::Root;
 use super::search::{Found, Search};
-use super::word::{Header, Slot};
+use super::word::{FIRST_SLOTS, Header, Slot};
 use super::{CasBucket, TURNS_MAX};
 use crate::contract::{Effect, Entry, Error, Insert, Put, Replace};
 use crate::entry::{Near, Prepared};
@@ -38,6 +38,16 @@ impl Draft {
     fn new(bucket: Bucket, block: Claimed) -> Self {
         Self { block, slot: Slot::new(bucket.stamp, block.block()), place: None }
     }
+}
+
+/// What the first attempt of an update leaves to the next.
+#[derive(Default)]
+struct Undone {
+    /// What was prepared, and not published.
+    draft: Option<Draft>,
+    /// The bucket's header, and the words of its first line that are live and carry the tag, if it
+    /// takes another rule to say what is to be done.
+    seen: Option<(Bucket, Header, u32)>,
 }
 
 /// A slot claimed while its live bit was clear.
@@ -131,20 +141,74 @@ impl<M: Memory> CasBucket<M> {
             Rule::Put => prepared.write(&lease, self.memory()).ok(),
             Rule::Insert { .. } | Rule::Replace => None,
         };
-        // The first attempt stands alone, so that what only repetitions need is not computed ahead;
-        // and so does that of an insertion, for which nothing goes out.
-        let mut draft = written.map(|block| Draft::new(bucket, block));
-        let (header, matches) = self.load_matches(bucket);
-        let is_absent = matches == 0 && self.is_open(header) && self.is_current(bucket);
-        let first = if is_absent && !matches!(rule, Rule::Replace) {
-            self.carry_out(bucket, header, &prepared, None, &lease, &mut draft)
-        } else {
-            return self.update_present((bucket, header, matches), &prepared, rule, written, lease);
-        };
-        if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
-            return Ok(*effect);
+        if self.has_few_slots() {
+            return self.update_of_few(bucket, entry, rule, lease, written);
         }
-        self.update_again(first, entry, rule, lease, draft)
+        match self.add_once(bucket, false, &prepared, &rule, written, &lease) {
+            Ok(()) => Ok(Effect::Added),
+            Err(undone) => self.update_again(entry, rule, lease, undone),
+        }
+    }
+
+    /// The same in buckets that do not fill their line.
+    #[cold]
+    fn update_of_few(
+        &self,
+        bucket: Bucket,
+        entry: Entry<'_>,
+        rule: Rule<'_>,
+        lease: Lease<'_, M>,
+        written: Option<Claimed>,
+    ) -> Result<Effect, Error> {
+        let prepared = Prepared::new(&self.arena, entry)?;
+        match self.add_once(bucket, true, &prepared, &rule, written, &lease) {
+            Ok(()) => Ok(Effect::Added),
+            Err(undone) => self.update_again(entry, rule, lease, undone),
+        }
+    }
+
+    /// The first attempt. It settles what is usual, an insertion of a key that no slot of a bucket
+    /// in use can name, and leaves anything else as it was.
+    #[inline(always)]
+    fn add_once(
+        &self,
+        bucket: Bucket,
+        is_of_few: bool,
+        prepared: &Prepared<'_>,
+        rule: &Rule<'_>,
+        written: Option<Claimed>,
+        lease: &Lease<'_, M>,
+    ) -> Result<(), Undone> {
+        // Two words as long as possible, which stay in registers.
+        let draft = |block| Draft::new(bucket, block);
+        let Some((_, header, named)) = self.look_at_line(bucket, is_of_few) else {
+            return Err(Undone { draft: written.map(draft), seen: None });
+        };
+        let adds = named == 0 && !self.has_rest(header) && !matches!(rule, Rule::Replace);
+        if !adds || self.is_at_cap(header) {
+            return Err(Undone { draft: written.map(draft), seen: Some((bucket, header, named)) });
+        }
+        let block = match written {
+            Some(block) => block,
+            None => prepared.write(lease, self.memory()).map_err(|_| Undone::default())?,
+        };
+        let draft = draft(block);
+        let number = (!self.slots.live(header) & self.slots.all).trailing_zeros();
+        let at = bucket.at + u64::from(number + 1);
+        if number >= FIRST_SLOTS || !self.claim_word(bucket, at, draft.slot) {
+            return Err(Undone { draft: Some(draft), seen: None });
+        }
+        let live_bit = 1 << number;
+        let is_last = self.slots.live(header) | live_bit == self.slots.all;
+        // ORDERING(W2): release, pairs with R1.
+        if is_last || !self.exchange_header(bucket, header, header.flipped(live_bit)) {
+            let placed = Draft { place: Some(Place { bucket, at, live_bit }), ..draft };
+            return Err(Undone { draft: Some(placed), seen: None });
+        }
+        lease.published(draft.block);
+        lease.count(1, 0);
+        self.follow_load(bucket, header);
+        Ok(())
     }
 
     /// An update that has to see to the order of its line or of the table first.
@@ -159,54 +223,40 @@ impl<M: Memory> CasBucket<M> {
         if !self.root().is_settled() {
             self.help_along()?;
         }
-        self.update_again(Ok(Turn::Again), entry, rule, lease, None)
-    }
-
-    /// An update of a key that the first look at the bucket found, or did not exclude.
-    #[inline(never)]
-    fn update_present(
-        &self,
-        seen: (Bucket, Header, u32),
-        prepared: &Prepared<'_>,
-        mut rule: Rule<'_>,
-        written: Option<Claimed>,
-        lease: Lease<'_, M>,
-    ) -> Result<Effect, Error> {
-        let mut draft = written.map(|block| Draft::new(seen.0, block));
-        let first = self.turn_from(seen, prepared, &mut rule, &lease, &mut draft);
-        if let (Ok(Turn::Done(effect)), None) = (&first, &draft) {
-            return Ok(*effect);
-        }
-        self.update_again(first, prepared.entry, rule, lease, draft)
+        self.update_again(entry, rule, lease, Undone::default())
     }
 
     /// Goes on with an update after its first attempt. Everything comes by value: what a call has
     /// the address of would live in memory from the start.
-    #[cold]
+    #[inline(never)]
     fn update_again(
         &self,
-        first: Result<Turn, Error>,
         entry: Entry<'_>,
         mut rule: Rule<'_>,
         lease: Lease<'_, M>,
-        draft: Option<Draft>,
+        undone: Undone,
     ) -> Result<Effect, Error> {
         let prepared = Prepared::new(&self.arena, entry)?;
-        self.attempt_again(first, &prepared, &lease, draft, |bucket, draft| {
-            self.turn(bucket, &prepared, &mut rule, &lease, draft)
+        let Undone { draft, mut seen } = undone;
+        self.attempt_with(&prepared, &lease, draft, |bucket, draft| match seen.take() {
+            Some((bucket, header, named)) => {
+                let matches = self.with_rest(bucket, header, named >> 1);
+                let seen = (bucket, header, matches);
+                self.turn_from(seen, &prepared, &mut rule, &lease, draft)
+            }
+            None => self.turn(bucket, &prepared, &mut rule, &lease, draft),
         })
     }
 
-    /// Repeats attempts after the first one, and puts in order what they leave.
-    fn attempt_again(
+    /// Makes attempts, and puts in order what they leave.
+    fn attempt_with(
         &self,
-        first: Result<Turn, Error>,
         prepared: &Prepared<'_>,
         lease: &Lease<'_, M>,
         mut draft: Option<Draft>,
         next: impl FnMut(Bucket, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
-        let outcome = self.attempt(first, prepared.hash, lease, &mut draft, next);
+        let outcome = self.attempt(prepared.hash, lease, &mut draft, next);
         // What was prepared and not published goes back.
         if let Some(Draft { block, slot, place }) = draft {
             lease.abandon(block, prepared.shape.words(), || {
@@ -218,21 +268,19 @@ impl<M: Memory> CasBucket<M> {
         outcome
     }
 
-    /// Repeats turns. On return `draft` holds what was prepared and not published.
+    /// Takes turns. On return `draft` holds what was prepared and not published.
     fn attempt(
         &self,
-        first: Result<Turn, Error>,
         hash: u64,
         lease: &Lease<'_, M>,
         draft: &mut Option<Draft>,
         mut next: impl FnMut(Bucket, &mut Option<Draft>) -> Result<Turn, Error>,
     ) -> Result<Effect, Error> {
         let mut recovered = false;
-        let mut turn = first;
-        let mut bucket = self.areas.bucket(hash, self.root())?;
         // Each turn that says *again* means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
-            match turn {
+            let bucket = self.governing(hash)?;
+            match next(bucket, draft) {
                 Ok(Turn::Done(effect)) => return Ok(effect),
                 Ok(Turn::Again) => {}
                 Ok(Turn::NoSlot { withheld }) => {
@@ -253,8 +301,6 @@ impl<M: Memory> CasBucket<M> {
                 }
                 Err(error) => return Err(error),
             }
-            bucket = self.governing(hash)?;
-            turn = next(bucket, draft);
         }
         Err(self.contended(hash))
     }
@@ -272,8 +318,7 @@ impl<M: Memory> CasBucket<M> {
         self.turn_from((bucket, header, matches), prepared, rule, lease, draft)
     }
 
-    /// The same from a first look at the bucket.
-    #[inline(always)]
+    /// The same from a look at the bucket.
     fn turn_from<'a>(
         &'a self,
         (bucket, header, matches): (Bucket, Header, u32),
@@ -322,9 +367,9 @@ impl<M: Memory> CasBucket<M> {
         draft: &mut Option<Draft>,
     ) -> Result<Turn, Error> {
         let old = match found {
-            Some(found) => match lease.locate(found.slot.block()) {
+            Some(found) => match lease.locate(found.named.slot.block()) {
                 Some(located) => Some((found, located)),
-                None => return self.stale_block(bucket, header, found.slot.block()),
+                None => return self.stale_block(bucket, header, found.named.slot.block()),
             },
             None => None,
         };
@@ -407,9 +452,9 @@ impl<M: Memory> CasBucket<M> {
         if let Some((found, located)) = old {
             let is_linked = || self.is_unchanged(bucket.at, header);
             let Some(named) = lease.intend(located, is_linked) else {
-                return self.stale_block(bucket, header, found.slot.block());
+                return self.stale_block(bucket, header, found.named.slot.block());
             };
-            flipped |= found.live_bit;
+            flipped |= found.named.live_bit();
             intended = Some((found, named));
         }
         // ORDERING(W2): release, pairs with R1.
@@ -428,7 +473,7 @@ impl<M: Memory> CasBucket<M> {
             return Ok(Turn::Done(Effect::Added));
         };
         if let Some(retired) = lease.retire(intended) {
-            self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
+            self.empty_slot(found.named.at, found.named.slot, bucket.stamp.epoch());
             lease.reclaim(retired, found.shape.words());
         }
         Ok(Turn::Done(Effect::Replaced))
@@ -482,31 +527,30 @@ impl<M: Memory> CasBucket<M> {
         while clear != 0 {
             let live_bit = 1 << clear.trailing_zeros();
             let at = self.areas.slot(bucket.at, clear.trailing_zeros());
-            let claim = |vacant: Slot| {
-                // ORDERING(W1): release, pairs with R2.
-                let claimed = self.memory().compare_exchange(
-                    at,
-                    vacant.bits(),
-                    slot.bits(),
-                    Rmw::Release,
-                    Load::Relaxed,
-                );
-                claimed.map_err(Slot::from_bits)
-            };
-            let epoch = bucket.stamp.epoch();
-            let claimed = match claim(Slot::empty(epoch)) {
-                // Not used yet in this life of the bucket. One that was cleaned for another life is
-                // not for whoever overslept this one: it belongs to those who fill the bucket.
-                Err(found) if found.is_unused_in(epoch) => claim(found),
-                claimed => claimed,
-            };
-            if claimed.is_ok() {
+            if self.claim_word(bucket, at, slot) {
                 return Ok(Place { bucket, at, live_bit });
             }
             withheld = true;
             clear &= clear - 1;
         }
         Err(withheld)
+    }
+
+    /// Claims a slot for the bucket, if it is empty.
+    #[inline(always)]
+    fn claim_word(&self, bucket: Bucket, at: Offset, slot: Slot) -> bool {
+        let epoch = bucket.stamp.epoch();
+        let claim = |vacant: Slot| {
+            let (vacant, slot) = (vacant.bits(), slot.bits());
+            // ORDERING(W1): release, pairs with R2.
+            self.memory().compare_exchange(at, vacant, slot, Rmw::Release, Load::Relaxed)
+        };
+        match claim(Slot::empty(epoch)).map_err(Slot::from_bits) {
+            // Not used yet in this life of the bucket. One that was cleaned for another life is not
+            // for whoever overslept this one: it belongs to those who fill the bucket.
+            Err(found) if found.is_unused_in(epoch) => claim(found).is_ok(),
+            claimed => claimed.is_ok(),
+        }
     }
 
     /// Whether another entry would be more than the bucket may hold while it is capped.

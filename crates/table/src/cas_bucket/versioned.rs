@@ -35,7 +35,7 @@ impl<M: Memory> CasBucket<M> {
             let outcome = match self.search_view(&view, key) {
                 Search::Found(found) => match found.entry.shape() {
                     Some(shape) => read(Some((&found, shape))),
-                    None => Err(corrupt("entry lengths", found.slot.block())),
+                    None => Err(corrupt("entry lengths", found.named.slot.block())),
                 },
                 Search::Absent => read(None),
                 Search::Damaged { what, word } => Err(Error::Corrupt { what, word }),
@@ -58,7 +58,7 @@ impl<M: Memory> CasBucket<M> {
                 value.clear();
                 return Ok(None);
             };
-            let block = found.slot.block();
+            let block = found.named.slot.block();
             let version = self.version(block).ok_or_else(|| corrupt("linked block", block))?;
             found.entry.read_value(shape, value);
             Ok(Some(Seen { metadata: found.entry.metadata(), version }))

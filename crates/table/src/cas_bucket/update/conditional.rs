@@ -4,7 +4,7 @@ use shm_arena::{Lease, Load, Memory};
 
 use super::{Draft, Rule, Turn};
 use crate::cas_bucket::areas::Bucket;
-use crate::cas_bucket::search::{Found, Search};
+use crate::cas_bucket::search::{Found, Named, Search};
 use crate::cas_bucket::word::{Header, Slot, slots_of};
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::{self, Effect, Entry, Error, Remove, Unlinked, Version};
@@ -44,7 +44,7 @@ impl<M: Memory> CasBucket<M> {
         if !root.is_settled() {
             self.help_along()?;
         }
-        self.attempt_again(Ok(Turn::Again), &prepared, &lease, None, |bucket, draft| {
+        self.attempt_with(&prepared, &lease, None, |bucket, draft| {
             self.turn_on(bucket, &prepared, demand, &lease, draft)
         })
     }
@@ -93,7 +93,8 @@ impl<M: Memory> CasBucket<M> {
 
     /// Whether an entry is of a version; true if the header is unchanged.
     fn is_version(&self, found: &Found<'_, M>, version: Version) -> bool {
-        version.block() == found.slot.block() && self.version(found.slot.block()) == Some(version)
+        version.block() == found.named.slot.block()
+            && self.version(found.named.slot.block()) == Some(version)
     }
 
     /// The `unlink` of the contract where it insists on a version.
@@ -118,9 +119,9 @@ impl<M: Memory> CasBucket<M> {
                 Search::Found(found) if !self.is_version(&found, version) => Unlinked::Changed,
                 Search::Found(found) => {
                     let (Some(located), Some(shape)) =
-                        (lease.locate(found.slot.block()), found.entry.shape())
+                        (lease.locate(found.named.slot.block()), found.entry.shape())
                     else {
-                        self.stale_block(bucket, header, found.slot.block())?;
+                        self.stale_block(bucket, header, found.named.slot.block())?;
                         continue;
                     };
                     if let Some(value) = value.as_deref_mut() {
@@ -168,7 +169,7 @@ impl<M: Memory> CasBucket<M> {
             let found = self.slot_naming(bucket, header, version.block(), entry);
             if let Some(found) = found.filter(|found| self.is_version(found, version)) {
                 let Some(located) = lease.locate(version.block()) else {
-                    self.stale_block(bucket, header, found.slot.block())?;
+                    self.stale_block(bucket, header, found.named.slot.block())?;
                     continue;
                 };
                 if self.unlink_found(bucket, header, (&found, located), &lease)? {
@@ -193,7 +194,8 @@ impl<M: Memory> CasBucket<M> {
         slots_of(self.slots.live(header)).find_map(|number| {
             let at = self.areas.slot(bucket.at, number);
             let slot = Slot::from_bits(self.memory().load(at, Load::Relaxed));
-            (slot.block() == block).then(|| Found { at, live_bit: 1 << number, slot, shape, entry })
+            let named = Named { at, number, slot };
+            (slot.block() == block).then_some(Found { named, shape, entry })
         })
     }
 }

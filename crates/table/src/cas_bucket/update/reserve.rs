@@ -5,7 +5,7 @@ use std::fmt;
 use shm_arena::{Claimed, Lease, Memory};
 
 use super::conditional::Demand;
-use super::{Draft, Rule, Turn};
+use super::{Draft, Rule};
 use crate::cas_bucket::CasBucket;
 use crate::cas_bucket::word::Slot;
 use crate::contract::{self, Effect, Entry, Error, Reservation, Room};
@@ -63,21 +63,19 @@ impl<M: Memory> Room for Reserved<'_, M> {
         // Stamped when it finds its bucket.
         let draft = Some(Draft { block: self.block, slot: Slot::FRESH, place: None });
         let Some(lease) = self.lease.take() else { return Ok(Effect::Missing) };
-        let again = Ok(Turn::Again);
         let (mut rule, demand) = match rule {
             contract::Rule::Insert { existing, is_dead } => {
                 let mut rule = Rule::Insert { existing: &mut *existing, is_dead };
-                let effect =
-                    table.attempt_again(again, &prepared, &lease, draft, |bucket, draft| {
-                        table.turn(bucket, &prepared, &mut rule, &lease, draft)
-                    })?;
+                let effect = table.attempt_with(&prepared, &lease, draft, |bucket, draft| {
+                    table.turn(bucket, &prepared, &mut rule, &lease, draft)
+                })?;
                 return Ok(effect.of_insert(existing));
             }
             contract::Rule::Replace => (Rule::Replace, None),
             contract::Rule::Put { is_dead } => (Rule::Put, Some(Demand::Over(is_dead))),
             contract::Rule::Exchange { version } => (Rule::Put, Some(Demand::Version(version))),
         };
-        table.attempt_again(again, &prepared, &lease, draft, |bucket, draft| match demand {
+        table.attempt_with(&prepared, &lease, draft, |bucket, draft| match demand {
             Some(demand) => table.turn_on(bucket, &prepared, demand, &lease, draft),
             None => table.turn(bucket, &prepared, &mut rule, &lease, draft),
         })

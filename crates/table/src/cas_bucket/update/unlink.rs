@@ -1,13 +1,13 @@
 //! Taking an entry out: the exchange of the header that clears one bit.
 
-use shm_arena::{Lease, Located, Memory};
+use shm_arena::{Intended, Lease, Load, Located, Memory};
 
 use crate::cas_bucket::areas::Bucket;
-use crate::cas_bucket::search::{Found, Search};
-use crate::cas_bucket::word::Header;
+use crate::cas_bucket::search::{Found, Named, Search};
+use crate::cas_bucket::word::{Header, Slot};
 use crate::cas_bucket::{CasBucket, TURNS_MAX};
 use crate::contract::Error;
-use crate::entry::{ENTRY_NEAR_WORDS, Near, check_key};
+use crate::entry::{ENTRY_NEAR_WORDS, EntryLine, EntryShape, Near, check_key};
 
 /// What one attempt to unlink came to.
 enum Unlink {
@@ -32,9 +32,27 @@ impl<M: Memory> CasBucket<M> {
             Some(lease) if root.is_settled() && !lease.is_unsettled() => lease,
             lease => return self.unlink_in_order(hash, key, value, lease),
         };
-        match self.unlink_once(bucket, key, value.as_deref_mut(), &lease)? {
-            Unlink::Again => self.unlink_again(hash, key, value, lease),
+        if self.has_few_slots() {
+            return self.unlink_of_few((hash, bucket), key, value, lease);
+        }
+        match self.unlink_once(bucket, false, key, value.as_deref_mut(), &lease) {
             Unlink::Done(metadata) => Ok(metadata),
+            Unlink::Again => self.unlink_again(hash, key, value, lease),
+        }
+    }
+
+    /// The same in buckets that do not fill their line.
+    #[cold]
+    fn unlink_of_few(
+        &self,
+        (hash, bucket): (u64, Bucket),
+        key: &[u8],
+        mut value: Option<&mut Vec<u8>>,
+        lease: Lease<'_, M>,
+    ) -> Result<Option<u64>, Error> {
+        match self.unlink_once(bucket, true, key, value.as_deref_mut(), &lease) {
+            Unlink::Done(metadata) => Ok(metadata),
+            Unlink::Again => self.unlink_again(hash, key, value, lease),
         }
     }
 
@@ -66,7 +84,7 @@ impl<M: Memory> CasBucket<M> {
         // Each failed turn means that somebody changed this bucket.
         for _ in 0..TURNS_MAX {
             let bucket = self.governing(hash)?;
-            let turn = self.unlink_once(bucket, key, value.as_deref_mut(), &lease)?;
+            let turn = self.unlink_turn(bucket, key, value.as_deref_mut(), &lease)?;
             if let Unlink::Done(metadata) = turn {
                 return Ok(metadata);
             }
@@ -74,89 +92,82 @@ impl<M: Memory> CasBucket<M> {
         Err(self.contended(hash))
     }
 
+    /// The first attempt. It settles what is usual, the key's entry in the first line of a bucket
+    /// in use and named first of those with its tag, and leaves anything else as it was.
     #[inline(always)]
-    fn unlink_once<'a>(
-        &'a self,
+    fn unlink_once(
+        &self,
+        bucket: Bucket,
+        is_of_few: bool,
+        key: &[u8],
+        value: Option<&mut Vec<u8>>,
+        lease: &Lease<'_, M>,
+    ) -> Unlink {
+        let Some((line, header, named)) = self.look_at_line(bucket, is_of_few) else {
+            return Unlink::Again;
+        };
+        if named == 0 {
+            return match self.has_rest(header) || !Self::is_line_unchanged(line, header) {
+                true => Unlink::Again,
+                false => {
+                    value.into_iter().for_each(Vec::clear);
+                    Unlink::Done(None)
+                }
+            };
+        }
+        let word = named.trailing_zeros();
+        let slot = Slot::from_bits(line.load(word, Load::Relaxed));
+        let named = Named { at: bucket.at + u64::from(word), number: word.wrapping_sub(1), slot };
+        // Before the entry has come: behind that, no more can be done meanwhile than the processor
+        // looks ahead.
+        let Some(located) = lease.locate(slot.block()) else { return Unlink::Again };
+        // No line behind the block: that would be taken from its neighbour.
+        match located.words() {
+            // Without a loop.
+            ENTRY_NEAR_WORDS.. => Near::ToWrite.bring_entry(self.memory(), slot.block()),
+            words => Near::ToWrite.bring(self.memory(), slot.block().offset(), words),
+        }
+        let is_linked = || Self::is_line_unchanged(line, header);
+        if let Some(entry) = EntryLine::new(self.memory(), slot.block())
+            && let Some(shape) = entry.shape_if(key)
+            && let metadata = entry.metadata()
+            && value.is_none_or(|value| entry.read_value(shape, value))
+            && let Some(intended) = lease.intend(located, is_linked)
+            && self.unlink_intended(bucket, header, (named, shape), intended, lease)
+        {
+            return Unlink::Done(Some(metadata));
+        }
+        Unlink::Again
+    }
+
+    /// An attempt at anything.
+    fn unlink_turn(
+        &self,
         bucket: Bucket,
         key: &[u8],
         value: Option<&mut Vec<u8>>,
-        lease: &Lease<'a, M>,
+        lease: &Lease<'_, M>,
     ) -> Result<Unlink, Error> {
-        let (header, mut matches) = self.load_matches_of_first(bucket);
+        let (header, matches) = self.load_matches(bucket);
         if !self.is_open(header) || !self.is_current(bucket) {
             return self.elsewhere(bucket, header).map(|()| Unlink::Again);
         }
-        // Most entries are in the first line: the rest is looked at where that has no such tag.
-        if matches == 0 {
-            matches = self.with_rest(bucket, header, 0);
-        }
-        if matches == 0 {
-            value.into_iter().for_each(Vec::clear);
-            let unchanged = self.is_unchanged(bucket.at, header);
-            return Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again });
-        }
-        // What is found goes on from here in registers; anything else is rare.
-        let named = self.first_named(bucket.at, matches);
-        // Before the entry has come: behind that, no more can be done meanwhile than the processor
-        // looks ahead.
-        let located = lease.locate(named.slot.block());
-        // No line behind the block: that would be taken from its neighbour.
-        let words = located
-            .as_ref()
-            .map_or(ENTRY_NEAR_WORDS, |located| located.words().min(ENTRY_NEAR_WORDS));
-        match words {
-            // Without a loop.
-            ENTRY_NEAR_WORDS => Near::ToWrite.bring_entry(self.memory(), named.slot.block()),
-            words => Near::ToWrite.bring(self.memory(), named.slot.block().offset(), words),
-        }
-        match (self.try_slot(named, key), located) {
-            (Search::Found(found), Some(located)) => {
-                self.unlink_seen(bucket, header, (&found, located), value, lease)
-            }
-            _ => self.unlink_otherwise((bucket, header, matches), key, value, lease),
-        }
-    }
-
-    /// Makes an attempt where the first tag that matched is not that of the key's entry.
-    #[cold]
-    fn unlink_otherwise<'a>(
-        &'a self,
-        (bucket, header, matches): (Bucket, Header, u32),
-        key: &[u8],
-        value: Option<&mut Vec<u8>>,
-        lease: &Lease<'a, M>,
-    ) -> Result<Unlink, Error> {
-        let matches = self.with_rest(bucket, header, matches);
-        match self.search(bucket.at, matches, key, Near::ToWrite) {
-            Search::Found(found) => match lease.locate(found.slot.block()) {
-                Some(located) => self.unlink_seen(bucket, header, (&found, located), value, lease),
-                None => {
-                    self.stale_block(bucket, header, found.slot.block())?;
-                    Ok(Unlink::Again)
-                }
-            },
+        let found = match self.search(bucket.at, matches, key, Near::ToWrite) {
+            Search::Found(found) => found,
             Search::Absent => {
                 value.into_iter().for_each(Vec::clear);
                 let unchanged = self.is_unchanged(bucket.at, header);
-                Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again })
+                return Ok(if unchanged { Unlink::Done(None) } else { Unlink::Again });
             }
             Search::Damaged { what, word } => {
                 self.damaged_or_again(bucket, header, what, word)?;
-                Ok(Unlink::Again)
+                return Ok(Unlink::Again);
             }
-        }
-    }
-
-    /// The part of an attempt in which the key's entry goes out, copied out first if it is wanted.
-    #[inline(always)]
-    fn unlink_seen<'a>(
-        &'a self,
-        bucket: Bucket,
-        header: Header,
-        (found, located): (&Found<'a, M>, Located),
-        value: Option<&mut Vec<u8>>,
-        lease: &Lease<'a, M>,
-    ) -> Result<Unlink, Error> {
+        };
+        let Some(located) = lease.locate(found.named.slot.block()) else {
+            self.stale_block(bucket, header, found.named.slot.block())?;
+            return Ok(Unlink::Again);
+        };
         if let Some(value) = value
             && !found.entry.read_claimed_value(found.shape, value)
         {
@@ -165,35 +176,49 @@ impl<M: Memory> CasBucket<M> {
             return Ok(Unlink::Again);
         }
         let metadata = found.entry.metadata();
-        let unlinked = self.unlink_found(bucket, header, (found, located), lease)?;
+        let unlinked = self.unlink_found(bucket, header, (&found, located), lease)?;
         Ok(if unlinked { Unlink::Done(Some(metadata)) } else { Unlink::Again })
     }
 
     /// Unlinks an entry if the bucket is as it was when the entry was found.
-    #[inline(always)]
-    pub(super) fn unlink_found<'a>(
-        &'a self,
+    pub(super) fn unlink_found(
+        &self,
         bucket: Bucket,
         header: Header,
-        (found, located): (&Found<'a, M>, Located),
-        lease: &Lease<'a, M>,
+        (found, located): (&Found<'_, M>, Located),
+        lease: &Lease<'_, M>,
     ) -> Result<bool, Error> {
         let is_linked = || self.is_unchanged(bucket.at, header);
         let Some(intended) = lease.intend(located, is_linked) else {
-            self.stale_block(bucket, header, found.slot.block())?;
+            self.stale_block(bucket, header, found.named.slot.block())?;
             return Ok(false);
         };
+        let entry = (found.named, found.shape);
+        Ok(self.unlink_intended(bucket, header, entry, intended, lease))
+    }
+
+    /// Unlinks the entry of this slot and shape, which the line names as about to be unlinked.
+    /// `false`: somebody changed the bucket since the header was loaded, and nothing happened.
+    #[inline(always)]
+    fn unlink_intended(
+        &self,
+        bucket: Bucket,
+        header: Header,
+        (named, shape): (Named, EntryShape),
+        intended: Intended,
+        lease: &Lease<'_, M>,
+    ) -> bool {
         // ORDERING(W3): release, so that a death after it leaves the intent behind it.
-        if !self.exchange_header(bucket, header, header.flipped(found.live_bit)) {
+        if !self.exchange_header(bucket, header, header.flipped(named.live_bit())) {
             lease.withdraw();
-            return Ok(false);
+            return false;
         }
         if let Some(retired) = lease.retire(intended) {
-            self.empty_slot(found.at, found.slot, bucket.stamp.epoch());
-            lease.reclaim(retired, found.shape.words());
+            self.empty_slot(named.at, named.slot, bucket.stamp.epoch());
+            lease.reclaim(retired, shape.words());
         }
         lease.count(0, 1);
         self.follow_load(bucket, header);
-        Ok(true)
+        true
     }
 }
