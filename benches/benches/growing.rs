@@ -1,5 +1,6 @@
 //! What a table costs while it grows, beside one that was made large at once: the same entries go
-//! into both, in alternating short runs, so that whatever else the machine does meets both.
+//! into both, in alternating short runs, so that whatever else the machine does meets both. Several
+//! times, with both tables made anew: where their pages fall is luck that lasts as long as they do.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,6 @@ use plotters::prelude::*;
 use serde_json::{Value, json};
 use shm_arena::MappingOptions;
 use shm_bench::goals::{Known, Verdict};
-use shm_bench::pairs::PAIRS_MIN;
 use shm_bench::statistics::Summary;
 use shm_table::{Entry, Kind, SharedTable, Table, TableOptions};
 
@@ -29,6 +29,9 @@ struct Arguments {
     /// Puts, each with a look-up of an earlier key, in one run.
     #[arg(long, default_value_t = 1_000)]
     run: u64,
+    /// How often both tables are made anew.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    placements: u32,
     /// Only this table: cas_bucket or robin_hood.
     #[arg(long)]
     table: Option<String>,
@@ -40,14 +43,63 @@ struct Arguments {
     bench: bool,
 }
 
-/// One table, and what was measured of it.
-struct Side {
-    table: SharedTable,
+/// What was measured of one table.
+struct Measured {
     calls: Histogram<u64>,
     /// Nanoseconds of a put with its look-up, by run.
     run_ns: Vec<f64>,
     /// Runs in which the size changed.
     moving: Vec<bool>,
+}
+
+/// One table, and what was measured of it so far.
+struct Side {
+    table: SharedTable,
+    measured: Measured,
+}
+
+/// What two tables showed that were made at the same time.
+struct Placement {
+    growing: Measured,
+    steady: Measured,
+    /// Of the growing table, at the end.
+    buckets: u64,
+}
+
+/// Which runs of a placement.
+#[derive(Clone, Copy)]
+enum Runs {
+    All,
+    Moving,
+    NotMoving,
+}
+
+impl Runs {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all runs",
+            Self::Moving => "moving",
+            Self::NotMoving => "not moving",
+        }
+    }
+
+    const fn has(self, is_moving: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Moving => is_moving,
+            Self::NotMoving => !is_moving,
+        }
+    }
+}
+
+impl Placement {
+    /// Throughput of the growing table, as a share of the steady one's: of each pair of runs.
+    fn shares(&self, runs: Runs) -> Option<Summary> {
+        let pairs = self.growing.run_ns.iter().zip(&self.steady.run_ns).zip(&self.growing.moving);
+        let pairs = pairs.filter(|(_, moving)| runs.has(**moving));
+        let shares: Vec<f64> = pairs.map(|((growing, steady), _)| steady / growing).collect();
+        Summary::of(&shares)
+    }
 }
 
 /// A call that takes longer is a pause.
@@ -61,7 +113,8 @@ impl Side {
             let _ = table.put(Entry { key: &key(number), value: &[1; 200], metadata: number })?;
         }
         let calls = Histogram::new_with_bounds(1, 10_000_000_000, 3)?;
-        Ok(Self { table, calls, run_ns: Vec::new(), moving: Vec::new() })
+        let measured = Measured { calls, run_ns: Vec::new(), moving: Vec::new() };
+        Ok(Self { table, measured })
     }
 
     /// Puts these, each with a look-up of an earlier one.
@@ -78,37 +131,46 @@ impl Side {
             let found = self.table.get(&key(earlier), &mut value)?;
             assert_eq!(found, Some(earlier), "an entry that was put is there");
             let now = Instant::now();
-            self.calls.saturating_record(nanoseconds(now - last));
+            self.measured.calls.saturating_record(nanoseconds(now - last));
             last = now;
         }
-        self.run_ns.push(nanoseconds(last - start) as f64 / runs as f64);
-        self.moving.push(moved_before || self.table.resizing().is_some());
+        self.measured.run_ns.push(nanoseconds(last - start) as f64 / runs as f64);
+        self.measured.moving.push(moved_before || self.table.resizing().is_some());
         Ok(())
     }
+}
 
-    fn pauses(&self) -> u64 {
-        self.calls.count_between(PAUSE_NS, u64::MAX)
+/// The calls of one side of all placements together.
+fn calls_of(placements: &[Placement], side: impl Fn(&Placement) -> &Measured) -> Histogram<u64> {
+    let mut calls = side(&placements[0]).calls.clone();
+    for placement in &placements[1..] {
+        calls.add(&side(placement).calls).expect("they have the same bounds");
     }
+    calls
+}
 
-    fn line(&self, name: &str) -> String {
-        let at = |quantile| self.calls.value_at_quantile(quantile);
-        format!(
-            "  {name:<8} p50 {:>5}  p99 {:>6}  p99.9 {:>7}  longest {:>9} ns  {} over 1 ms",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            self.calls.max(),
-            self.pauses(),
-        )
-    }
+fn pauses_of(calls: &Histogram<u64>) -> u64 {
+    calls.count_between(PAUSE_NS, u64::MAX)
+}
 
-    fn json(&self) -> Value {
-        let at = |quantile| self.calls.value_at_quantile(quantile);
-        json!({
-            "p50_ns": at(0.5), "p99_ns": at(0.99), "p999_ns": at(0.999),
-            "longest_ns": self.calls.max(), "over_1_ms": self.pauses(),
-        })
-    }
+fn line_of(calls: &Histogram<u64>, name: &str) -> String {
+    let at = |quantile| calls.value_at_quantile(quantile);
+    format!(
+        "  {name:<8} p50 {:>5}  p99 {:>6}  p99.9 {:>7}  longest {:>9} ns  {} over 1 ms",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        calls.max(),
+        pauses_of(calls),
+    )
+}
+
+fn json_of(calls: &Histogram<u64>) -> Value {
+    let at = |quantile| calls.value_at_quantile(quantile);
+    json!({
+        "p50_ns": at(0.5), "p99_ns": at(0.99), "p999_ns": at(0.999),
+        "longest_ns": calls.max(), "over_1_ms": pauses_of(calls),
+    })
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -149,12 +211,79 @@ fn measure(kind: Kind, arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
     let (least, most) = (buckets(kind, from)?, buckets(kind, to)?);
     let large = TableOptions { entries: to, ..TableOptions::default() };
     let small = TableOptions { buckets_min: Some(least), buckets_max: Some(most), ..large.clone() };
-    let mut growing = Side::new(kind, &small, from)?;
-    let mut steady = Side::new(kind, &large, from)?;
-    let mut at = from;
+    let mut placements = Vec::new();
+    for number in 0..arguments.placements {
+        eprintln!("{}: tables {} of {}", kind.name(), number + 1, arguments.placements);
+        touch_pages(to);
+        // Which one is made first changes as well.
+        let made = if number % 2 == 0 { [&small, &large] } else { [&large, &small] };
+        let [one, other] = made.map(|options| Side::new(kind, options, from));
+        let (one, other) = (one?, other?);
+        let (growing, steady) = if number % 2 == 0 { (one, other) } else { (other, one) };
+        placements.push(fill(growing, steady, from..to, run)?);
+    }
+    let buckets = placements[0].buckets;
+    println!("{}: {from} to {to} entries, {least} to {buckets} buckets", kind.name());
+    let growing = calls_of(&placements, |placement| &placement.growing);
+    let steady = calls_of(&placements, |placement| &placement.steady);
+    println!("{}\n{}", line_of(&growing, "growing"), line_of(&steady, "steady"));
+    let known_of = |runs| {
+        let shares = placements.iter().filter_map(|placement: &Placement| placement.shares(runs));
+        let (medians, pairs): (Vec<f64>, Vec<usize>) =
+            shares.map(|share| (share.median, share.count)).unzip();
+        Some((known(&medians)?, medians, pairs.iter().sum::<usize>()))
+    };
+    let mut shares = Vec::new();
+    for runs in [Runs::All, Runs::Moving, Runs::NotMoving] {
+        let Some((share, medians, pairs)) = known_of(runs) else { continue };
+        let [value, low, high] = [share.value, share.low, share.high].map(|it| 100.0 * it);
+        println!(
+            "  throughput of the steady one's, {:<10} {value:>4.0} % ({low:.0} to {high:.0}, {} \
+             placements, {pairs} pairs)",
+            runs.name(),
+            medians.len(),
+        );
+        shares.push(json!({
+            "runs": runs.name(), "pairs": pairs, "median": share.value,
+            "placements": medians, "interval": [share.low, share.high],
+        }));
+    }
+    let moving = known_of(Runs::Moving).map(|(share, ..)| share);
+    let goals = judge(moving, pauses_of(&growing), pauses_of(&steady));
+    for (text, verdict) in &goals {
+        println!("  {:<13} {text}", verdict.name());
+    }
+    plot(kind, from, run, &placements[0], &arguments.out)?;
+    let goals = goals.map(|(text, verdict)| json!({ "goal": text, "verdict": verdict }));
+    Ok(json!({
+        "table": kind.name(), "from": from, "to": to, "buckets": [least, buckets],
+        "growing": json_of(&growing), "steady": json_of(&steady), "throughput_share": shares,
+        "goals": goals,
+    }))
+}
+
+/// Touches as many pages as both tables will, and gives them back. A host may have to find memory
+/// for a page that its guest touches first, in 11 microseconds each where that was seen: of
+/// whichever table got such pages.
+fn touch_pages(entries: u64) {
+    let bytes = usize::try_from(2 * ENTRY_BYTES * entries).unwrap_or(0);
+    drop(std::hint::black_box(vec![1_u8; bytes]));
+}
+
+/// Bytes that an entry takes in either table, at most.
+const ENTRY_BYTES: u64 = 400;
+
+/// Puts the entries into both tables, in alternating runs, and gives the tables back.
+fn fill(
+    mut growing: Side,
+    mut steady: Side,
+    entries: std::ops::Range<u64>,
+    run: u64,
+) -> Result<Placement, Box<dyn Error>> {
+    let mut at = entries.start;
     // Who goes first changes with each pair of runs.
-    while at < to {
-        let numbers = at..(at + run.max(1)).min(to);
+    while at < entries.end {
+        let numbers = at..(at + run.max(1)).min(entries.end);
         at = numbers.end;
         let mut sides = [&mut growing, &mut steady];
         if growing_first(at, run) {
@@ -164,43 +293,24 @@ fn measure(kind: Kind, arguments: &Arguments) -> Result<Value, Box<dyn Error>> {
             side.run(numbers.clone())?;
         }
     }
-    let stats = growing.table.stats();
-    println!("{}: {from} to {to} entries, {least} to {} buckets", kind.name(), stats.buckets);
-    println!("{}\n{}", growing.line("growing"), steady.line("steady"));
-    let mut shares = Vec::new();
-    for (name, wanted) in [("all runs", None), ("moving", Some(true)), ("not moving", Some(false))]
-    {
-        let pairs = growing.run_ns.iter().zip(&steady.run_ns).zip(&growing.moving);
-        let pairs = pairs.filter(|(_, moving)| wanted.is_none_or(|wanted| **moving == wanted));
-        let shares_of: Vec<f64> = pairs.map(|((growing, steady), _)| steady / growing).collect();
-        let Some(share) = Summary::of(&shares_of) else { continue };
-        println!(
-            "  throughput of the steady one's, {name:<10} {:>4.0} % ({:.0} to {:.0}, {} pairs)",
-            100.0 * share.median,
-            100.0 * share.lower_quartile,
-            100.0 * share.upper_quartile,
-            share.count,
-        );
-        shares.push(json!({
-            "runs": name, "pairs": share.count, "median": share.median,
-            "quartiles": [share.lower_quartile, share.upper_quartile],
-        }));
-    }
-    let goals = judge(&growing, &steady);
-    for (text, verdict) in &goals {
-        println!("  {:<13} {text}", verdict.name());
-    }
-    plot(kind, from, run, &growing, &steady, &arguments.out)?;
-    let goals = goals.map(|(text, verdict)| json!({ "goal": text, "verdict": verdict }));
-    let measured = json!({
-        "table": kind.name(), "from": from, "to": to, "buckets": [least, stats.buckets],
-        "growing": growing.json(), "steady": steady.json(), "throughput_share": shares,
-        "goals": goals,
-    });
+    let buckets = growing.table.stats().buckets;
     growing.table.detach();
     steady.table.detach();
-    Ok(measured)
+    Ok(Placement { growing: growing.measured, steady: steady.measured, buckets })
 }
+
+/// The median of placements, and the least and the largest: they enclose the median placement in 94
+/// of a hundred runs of five.
+fn known(medians: &[f64]) -> Option<Known> {
+    let mut sorted = medians.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (low, high) = (*sorted.first()?, *sorted.last()?);
+    let value = Summary::of(&sorted)?.median;
+    Some(Known { value, low, high, conclusive: sorted.len() >= PLACEMENTS_ENOUGH })
+}
+
+/// Placements, at least, that say something.
+const PLACEMENTS_ENOUGH: usize = 5;
 
 const fn growing_first(at: u64, run: u64) -> bool {
     (at / if run == 0 { 1 } else { run }) % 2 == 1
@@ -212,11 +322,7 @@ const SHARE_MIN: f64 = 0.5;
 /// The goals, and whether they were met: throughput while the size changes, and no more pauses than
 /// the steady table shows. Pauses are counted, so that as many more as chance alone may bring say
 /// nothing.
-fn judge(growing: &Side, steady: &Side) -> [(String, Verdict); 2] {
-    let pairs = growing.run_ns.iter().zip(&steady.run_ns).zip(&growing.moving);
-    let moving = pairs.filter(|(_, moving)| **moving);
-    let shares: Vec<f64> = moving.map(|((growing, steady), _)| steady / growing).collect();
-    let share = Summary::of(&shares).map(|share| Known::median(&share, share.count >= PAIRS_MIN));
+fn judge(share: Option<Known>, ours: u64, theirs: u64) -> [(String, Verdict); 2] {
     let measured = share.map_or_else(
         || "–".to_owned(),
         |share| {
@@ -228,7 +334,6 @@ fn judge(growing: &Side, steady: &Side) -> [(String, Verdict); 2] {
     let least = 100.0 * SHARE_MIN;
     let throughput =
         format!("throughput while moving, of the steady one's: at least {least} %: {measured}");
-    let (ours, theirs) = (growing.pauses(), steady.pauses());
     let chance = 2.0 * ((ours + theirs) as f64).sqrt();
     let of_pauses = if ours <= theirs {
         Verdict::Met
@@ -241,15 +346,15 @@ fn judge(growing: &Side, steady: &Side) -> [(String, Verdict); 2] {
     [(throughput, verdict), (pauses, of_pauses)]
 }
 
-/// Nanoseconds by entries, both tables.
+/// Nanoseconds by entries, both tables of one placement.
 fn plot(
     kind: Kind,
     from: u64,
     run: u64,
-    growing: &Side,
-    steady: &Side,
+    placement: &Placement,
     out: &Path,
 ) -> Result<(), Box<dyn Error>> {
+    let Placement { growing, steady, .. } = placement;
     let path = out.join(format!("{}.svg", kind.name()));
     let area = SVGBackend::new(&path, (900, 420)).into_drawing_area();
     area.fill(&WHITE)?;
