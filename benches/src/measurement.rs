@@ -1,8 +1,8 @@
 //! One cell of the comparison while it is measured: its windows, its placements, its record.
 //!
 //! Where pages and lines fall, and which sessions meet in a bucket, is luck that lasts as long as a
-//! set of tables does. So a cell makes its tables anew, nine times in equal parts of its time, and
-//! what it says is the median over these placements, known to lie where they do.
+//! set of tables does. So a cell makes its tables anew, nine times and more in equal parts of its
+//! time, and what it says is the median over these placements, known to lie where they do.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -111,7 +111,7 @@ impl Measurement {
 
     /// Whether the tables in use are the last ones.
     fn is_last(&self) -> bool {
-        self.placements >= self.session.settings().placements
+        self.placements >= self.placements_planned()
     }
 
     /// Pairs of a placement, if they are to have equal parts of the cell's time.
@@ -123,7 +123,11 @@ impl Measurement {
     /// Pairs that fit into a placement's part of a time.
     fn pairs_in(&self, time: Duration) -> u32 {
         let pairs = time.as_secs_f64() * 1e9 / self.session.settings().window_ns / 2.0;
-        whole((pairs / self.session.settings().placements as f64).clamp(1.0, 1e6))
+        whole((pairs / self.placements_planned() as f64).clamp(1.0, 1e6))
+    }
+
+    fn placements_planned(&self) -> usize {
+        self.session.settings().placements(self.name)
     }
 
     /// Goes on with new workers and new tables, in which other sessions are stored. What they do
@@ -214,8 +218,8 @@ impl Measurement {
 
     /// Measures what the windows of throughput do not say, for a placement's part of the time.
     fn finish_placement(&mut self) -> Result<(), Fault> {
-        let Settings { scaling, latency, placements, .. } = *self.session.settings();
-        let parts = u32::try_from(placements).unwrap_or(1);
+        let Settings { scaling, latency, .. } = *self.session.settings();
+        let parts = u32::try_from(self.placements_planned()).unwrap_or(1);
         if self.name.scales() {
             self.scaling(scaling / parts)?;
         }

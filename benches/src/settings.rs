@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::churn::{ChurnName, Fill};
 use crate::fault::Fault;
-use crate::pairs::PLACEMENTS;
+use crate::pairs::{PLACEMENTS, PLACEMENTS_OF_MOST_GOALS};
 use crate::row::RowName;
 use crate::workload::Workload;
 
@@ -63,6 +63,8 @@ pub struct Settings {
     pub measurement: Duration,
     /// How often a cell makes its tables anew.
     pub placements: usize,
+    /// The same of `cas_bucket`, and of duels with it.
+    pub placements_of_most_goals: usize,
     /// Time spent on single operations of a cell.
     pub latency: Duration,
     /// Time spent on windows of all workers and of each alone.
@@ -87,6 +89,7 @@ impl Settings {
             warm_up: Duration::from_millis(300),
             measurement: Duration::from_millis(1500),
             placements: PLACEMENTS,
+            placements_of_most_goals: PLACEMENTS_OF_MOST_GOALS,
             latency: Duration::from_millis(480),
             scaling: Duration::from_millis(500),
             churn_entries: 20_000,
@@ -106,12 +109,22 @@ impl Settings {
                 })
                 .collect(),
             entries: 20_000,
+            placements_of_most_goals: PLACEMENTS,
             warm_up: Duration::from_millis(100),
             measurement: Duration::from_millis(500),
             latency: Duration::from_millis(200),
             scaling: Duration::from_millis(150),
             churn_entries: 5_000,
             ..Self::full()
+        }
+    }
+
+    /// How often a cell makes its tables anew.
+    pub fn placements(&self, cell: CellName) -> usize {
+        if [Some(cell.table), cell.against].contains(&Some(RowName::CasBucket)) {
+            self.placements_of_most_goals
+        } else {
+            self.placements
         }
     }
 

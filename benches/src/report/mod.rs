@@ -13,7 +13,6 @@ use crate::churn::Churn;
 use crate::footprint::Footprint;
 use crate::goals::{Evidence, Goal, Heading, Run, judge};
 use crate::machine::Machine;
-use crate::pairs::PLACEMENTS;
 use crate::results::Record;
 use crate::row::RowName;
 use crate::transfer::Transfer;
@@ -130,10 +129,13 @@ impl Report {
                 format!("{workload} p{processes} {}", percent(share))
             })
             .collect();
+        let sets = || self.records.iter().map(|record| record.placements);
+        let (least, most) = (sets().min().unwrap_or(0), sets().max().unwrap_or(0));
         format!(
-            "medians and intervals are over {PLACEMENTS} sets of tables, one after the other, and \
-             are widened before goals are judged by what the limit of the workload, paired with \
+            "medians and intervals are over {least} sets of tables, one after the other, {most} of {}, \
+             and are widened before goals are judged by what the limit of the workload, paired with \
              itself, differed from itself at most: {}",
+            RowName::CasBucket.name(),
             shares.join(", ")
         )
     }
