@@ -16,8 +16,8 @@ pub const PAIRS_MIN: usize = 30;
 /// median placement in 96 of a hundred cells, whatever their distribution.
 pub const PLACEMENTS: usize = 9;
 
-/// The same of the table that most goals speak of, and of duels with it: so many that the fourth
-/// from either end do, and lie closer.
+/// The same of the cells that most goals rest on, those of `cas_bucket` and of limits paired with
+/// themselves: so many that the fourth from either end do, and lie closer.
 pub const PLACEMENTS_OF_MOST_GOALS: usize = 15;
 
 /// Fewest that a statement about a cell rests on: the first and the last enclose the median in 97

@@ -63,7 +63,7 @@ pub struct Settings {
     pub measurement: Duration,
     /// How often a cell makes its tables anew.
     pub placements: usize,
-    /// The same of `cas_bucket`, and of duels with it.
+    /// The same of `cas_bucket`, of duels with it, and of limits paired with themselves.
     pub placements_of_most_goals: usize,
     /// Time spent on single operations of a cell.
     pub latency: Duration,
@@ -121,10 +121,11 @@ impl Settings {
 
     /// How often a cell makes its tables anew.
     pub fn placements(&self, cell: CellName) -> usize {
-        if [Some(cell.table), cell.against].contains(&Some(RowName::CasBucket)) {
-            self.placements_of_most_goals
-        } else {
-            self.placements
+        let of_most_goals = [RowName::CasBucket, RowName::LimitRead, RowName::LimitProbe];
+        let mut rows = [Some(cell.table), cell.against].into_iter().flatten();
+        match rows.any(|row| of_most_goals.contains(&row)) {
+            true => self.placements_of_most_goals,
+            false => self.placements,
         }
     }
 

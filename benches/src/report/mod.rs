@@ -132,9 +132,9 @@ impl Report {
         let sets = || self.records.iter().map(|record| record.placements);
         let (least, most) = (sets().min().unwrap_or(0), sets().max().unwrap_or(0));
         format!(
-            "medians and intervals are over {least} sets of tables, one after the other, {most} of {}, \
-             and are widened before goals are judged by what the limit of the workload, paired with \
-             itself, differed from itself at most: {}",
+            "medians and intervals are over {least} sets of tables, one after the other, {most} of \
+             {} and of limits, and are widened before goals are judged by what the limit of the \
+             workload, paired with itself, differed from itself at most: {}",
             RowName::CasBucket.name(),
             shares.join(", ")
         )
