@@ -359,6 +359,16 @@ mod tests {
     }
 
     #[test]
+    fn cells_that_most_goals_rest_on_make_more_tables() {
+        let (full, quick) = (Settings::full(), Settings::quick());
+        for cell in [full.cells(), full.duels()].concat() {
+            let is_ours = cell.id().contains("cas_bucket") || cell.id().contains("/limit_");
+            assert_eq!(full.placements(cell), if is_ours { 15 } else { 9 }, "{}", cell.id());
+            assert_eq!(quick.placements(cell), 9, "{}", cell.id());
+        }
+    }
+
+    #[test]
     fn further_reads_are_of_one_process_and_a_writer_needs_another() {
         let ids: Vec<String> = Settings::full().cells().into_iter().map(CellName::id).collect();
         let of = |start: &str| ids.iter().filter(|id| id.starts_with(start)).count();
