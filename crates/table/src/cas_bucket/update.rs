@@ -45,8 +45,8 @@ impl Draft {
 struct Undone {
     /// What was prepared, and not published.
     draft: Option<Draft>,
-    /// The bucket's header, and the words of its first line that are live and carry the tag, if it
-    /// takes another rule to say what is to be done.
+    /// The bucket's header, and the words of its first line that are live and carry the tag, where
+    /// the key may be present or is not to be added: for the next attempt to go on from.
     seen: Option<(Bucket, Header, u32)>,
 }
 
