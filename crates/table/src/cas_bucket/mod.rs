@@ -64,7 +64,7 @@
 //! a slot for each entry, by exchanges that succeed once; *open* the heirs; call the bucket *done*.
 //! Which slot goes where follows from the frozen words alone, so everybody does the same, in any
 //! order, as often as they like. Updates that meet a frozen bucket help it, and each update moves
-//! four more; a look-up reads the frozen bucket until the heir is open, then the heir. When all are
+//! two more; a look-up reads the frozen bucket until the heir is open, then the heir. When all are
 //! seen done, one exchange of the root ends it. An area that was in use before is *cleaned* first,
 //! slot by slot.
 //!

@@ -1,6 +1,6 @@
 //! Growing and shrinking: who begins it, who goes on with it, and when it is over.
 
-use shm_arena::{Load, Memory, Offset, Rmw};
+use shm_arena::{Load, Memory, Offset, Rmw, UNIT_WORDS};
 
 use super::areas::Bucket;
 use super::root::{Phase, Progress, Root};
@@ -16,7 +16,9 @@ const SHRINKS_BELOW: u64 = 1;
 /// Changes of membership between two looks at how full the table is, at most.
 const LOOKS_EVERY: u64 = 256;
 /// Buckets that an update moves, beside its own work, while the table changes its size.
-const BUCKETS_PER_UPDATE: u64 = 4;
+const BUCKETS_PER_UPDATE: u64 = 2;
+/// Buckets that are capped in the time in which one is moved, about.
+const CAPPED_PER_MOVED: u64 = 4;
 /// Buckets that somebody looks at, at most, to see how many are done in a row.
 const LOOKED_AT: u64 = 64;
 
@@ -107,7 +109,7 @@ impl<M: Memory> CasBucket<M> {
         let root = self.sound_root()?;
         match root.phase() {
             Phase::Settled => Ok(()),
-            Phase::Capping => self.cap(root, buckets),
+            Phase::Capping => self.cap(root, CAPPED_PER_MOVED * buckets),
             Phase::Growing | Phase::Merging => self.move_on(root, buckets),
         }
     }
@@ -158,6 +160,7 @@ impl<M: Memory> CasBucket<M> {
         if given < all && self.is_root(root) {
             let next = (given + buckets).min(all);
             if self.set_progress(self.given_word(), word, root, next) {
+                self.bring_units(root, next);
                 for unit in given..next {
                     if self.transfer(root, unit)? == Helped::Late {
                         return Ok(());
@@ -184,6 +187,17 @@ impl<M: Memory> CasBucket<M> {
             let _ = self.step_root(root, root.finished());
         }
         Ok(())
+    }
+
+    /// Asks for the lines of the next units and of their heirs, of which whoever moves them will
+    /// write each word: a hint.
+    fn bring_units(&self, root: Root, unit: u64) {
+        let (present, target) = (root.exponent(), root.target().unwrap_or(root.exponent()));
+        let upper = unit | self.units(root);
+        for (bucket, exponent) in [(unit, present), (unit, target), (upper, present.max(target))] {
+            let at = self.areas.bucket_of(bucket, exponent, root.epoch()).at;
+            self.memory().prefetch_to_write(at, BUCKETS_PER_UPDATE * UNIT_WORDS);
+        }
     }
 
     /// Buckets of the smaller of the two sizes.

@@ -62,7 +62,7 @@
 //!
 //! *grow*: an insertion that finds its page full, or, looking at every 32nd version, more than
 //! seven eighths of it taken, exchanges the root for one that says *growing*. Then each update of
-//! one key in sixteen moves one page: freezes an idle page by one exchange of its header, after
+//! one key in thirty-two moves one page: freezes an idle page by one exchange of its header, after
 //! which nothing in it changes; reads from the entries which of the two pages that take its place
 //! each one belongs to; writes it into a virgin slot there, at its home or behind the entry before
 //! it; and exchanges the header for one that says *moved on*. Until then the frozen page is read as
@@ -121,7 +121,7 @@
 //! | W1, the descriptor | a descriptor that no header names | nothing | the line's next lessee gives it up |
 //! | W2 | a busy page; blocks, named | the update | whoever updates the page next, or recovery, finishes it |
 //! | W3, some slots | the same | the update | the same |
-//! | root → growing | a growth that nobody works at | nothing | updates of one key in sixteen |
+//! | root → growing | a growth that nobody works at | nothing | updates of one key in thirty-two |
 //! | G1, G2 | a frozen page, heirs filled in part | the frozen page | whoever updates it, or helps |
 //! | G3 | a page that has moved; the growth goes on | its heirs | the same |
 //! | W4, W5 | a pending block that is linked, or one that is unlinked and named | the update | recovery, or the next deleter |
@@ -130,7 +130,7 @@
 //!
 //! `get`: lock-free; stores nothing, also where a writer or grower died in the middle. Updates:
 //! lock-free; a page that is full at the largest size, or in a table that does not adjust, is an
-//! error. While the table grows, one update in sixteen moves a page, of up to 512 entries, and so
+//! error. While the table grows, one update in thirty-two moves a page, of up to 512 entries; so
 //! does any that finds its own frozen or full; one that finds a page full which has been moved to
 //! already moves all that are left. A stopped process withholds nothing: others finish its update.
 //! A loop that finds the page changed 65,536 times in a row gives *contended*. The version wraps
@@ -317,11 +317,12 @@ impl<M: Memory> RobinHood<M> {
         if lease.is_unsettled() { self.settled(lease) } else { Ok(lease) }
     }
 
-    /// Has an update of one key in sixteen take part in a growth that is under way: moving a page
-    /// takes as long as many updates, and the others go on meanwhile.
+    /// Has an update of one key in thirty-two take part in a growth that is under way, of one in
+    /// sixteen where pages are smaller than 512 slots: moving a page takes as long as many updates,
+    /// and the others go on meanwhile.
     #[inline(always)]
     fn help_if_growing(&self, size: Size, home: Home, lease: &Lease<'_, M>) {
-        if size.is_growing() && home.tag() == 0 {
+        if size.is_growing() && home.rest() & (self.slot_mask >> 4 | 15) == 0 {
             self.help_growing(size, lease.number());
         }
     }

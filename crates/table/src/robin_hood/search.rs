@@ -80,6 +80,12 @@ impl Home {
         (self.0 >> 16 & 15) as u32
     }
 
+    /// Sixteen bits that neither slot nor page depend on, the tag first.
+    #[inline(always)]
+    pub(super) const fn rest(self) -> u32 {
+        (self.0 >> 16 & 0xffff) as u32
+    }
+
     /// The page, of so many: the upper half of the hash, scaled.
     #[inline(always)]
     pub(super) const fn page(self, pages: u64) -> u64 {
