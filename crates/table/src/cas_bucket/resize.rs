@@ -1,11 +1,11 @@
 //! Growing and shrinking: who begins it, who goes on with it, and when it is over.
 
-use shm_arena::{Load, Memory, Offset, Rmw, UNIT_WORDS};
+use shm_arena::{Load, Memory, Offset, Rmw};
 
 use super::areas::Bucket;
 use super::root::{Phase, Progress, Root};
 use super::transfer::Helped;
-use super::word::{Header, Mode};
+use super::word::{FIRST_SLOTS, Header, Mode};
 use super::{CasBucket, ENTRIES_PER_BUCKET, TURNS_MAX};
 use crate::contract::{Error, Resizing};
 
@@ -189,14 +189,15 @@ impl<M: Memory> CasBucket<M> {
         Ok(())
     }
 
-    /// Asks for the lines of the next units and of their heirs, of which whoever moves them will
-    /// write each word: a hint.
+    /// Asks for the first lines of the next units and of their heirs, for writing: a hint for
+    /// whoever moves them.
     fn bring_units(&self, root: Root, unit: u64) {
         let (present, target) = (root.exponent(), root.target().unwrap_or(root.exponent()));
         let upper = unit | self.units(root);
+        let words = BUCKETS_PER_UPDATE * u64::from(FIRST_SLOTS + 1);
         for (bucket, exponent) in [(unit, present), (unit, target), (upper, present.max(target))] {
             let at = self.areas.bucket_of(bucket, exponent, root.epoch()).at;
-            self.memory().prefetch_to_write(at, BUCKETS_PER_UPDATE * UNIT_WORDS);
+            self.memory().prefetch_to_write(at, words);
         }
     }
 
